@@ -47,7 +47,11 @@ CONFIG
     inside twitcher check
     mkdir "$root/srv/nodes"
     echo content > "$root/srv/nodes/n"
-    inside twitcher run --once --store dir:/srv/nodes
+    # The processes of stores run as the user that the package made.
+    expect "the shell of the user twitcher" "$(inside getent passwd twitcher | cut -d: -f7)" /usr/sbin/nologin
+    [ "$(inside id -u twitcher)" -gt 0 ] || fail "the user twitcher is root"
+    inside twitcher run --once --log-to-stdout --store dir:/srv/nodes > "$root/var/log/said" 2>&1
+    ! grep "there is no user twitcher" "$root/var/log/said" || fail "the daemon does not find the user twitcher"
     expect "what the action was given" "$(cat "$root/var/log/ran")" content
     rm -r "$root/srv/nodes"
     [ -e "$root/var/lib/twitcher/ledger.db" ] || fail "no ledger"

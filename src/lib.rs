@@ -1,11 +1,16 @@
 //! Twitcher watches nodes in a coordination service and runs an action as soon as one changes.
 //!
 //! ```text
-//!  store::zookeeper ┐                                             ┌▶ action: a command, or a function (act)
-//!  store::directory ┼▶ daemon ─ Input ─▶ watch ─ Effect ─▶ daemon ┼▶ ledger
-//!  config           ┤    ▲              (pure)               │    └▶ report ─▶ log, metrics
-//!  control          ┘    └────── ends of actions, timers ────┘
+//!  store::zookeeper ┐ ┊                                                ┌▶ action: a command, a function
+//!  store::etcd      ┼─┊▶ daemon ─ Input ─▶ watch,  ─ Effect ─▶ daemon ─┼▶ ledger
+//!  store::directory ┘ ┊    ▲               service              │      ├▶ report ─▶ log, metrics
+//!  config, control ────────┤               (pure)               │      └┊▶ keeper: members in a store
+//!                          └─────── ends of actions, timers ────┘
 //! ```
+//!
+//! The dotted lines are the cut: what talks to a store runs in a process of its own without the daemon's
+//! rights, and its keeper, which holds the members of services there, in another one. `store::half` is both
+//! sides of it.
 //!
 //! An update travels from left to right. The ends of actions and the timers are events
 //! of the daemon's loop like any other. CONTRIBUTING.md follows one update through all of it.

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::task::{LocalSet, yield_now};
 use twitcher::model::{Content, Facet, NodePath, State, Subject, Tree};
-use twitcher::store::{DirectorySettings, DirectoryUrl, Exposure, Login, StoreEvent, StoreSettings};
-use twitcher::store::{StoreUrl, ZooKeeperSettings, with_played_half};
+use twitcher::store::{
+    DirectorySettings, DirectoryUrl, EtcdLogin, EtcdSettings, Exposure, Login, StoreEvent, StoreSettings,
+    StoreUrl, ZooKeeperSettings, with_played_half,
+};
 
 use super::packets::{Body, Input, send, send_raw, state};
 
@@ -86,6 +88,11 @@ pub fn run(data: &[u8]) {
 
 fn settings(choice: u8) -> StoreSettings {
     let session_timeout = Duration::from_secs(10);
+    if choice >= 0xc0 {
+        let Ok(StoreUrl::Etcd(url)) = "etcd://localhost:1".parse() else { unreachable!("a server") };
+        let login = EtcdLogin::default();
+        return StoreSettings::Etcd(EtcdSettings { url, login, session_timeout, readonly: false });
+    }
     if choice.is_multiple_of(2) {
         let url = DirectoryUrl { root: "/nonexistent".into() };
         let rescan_interval = Duration::from_secs(60);

@@ -13,9 +13,10 @@
 //! * [`log_lines`]: the output of actions, and names in the log.
 //! * [`values`]: contents of nodes in the formats that can be decoded.
 //! * [`watch`]: events of a watch, and their times.
-//! * [`zookeeper`]: what a ZooKeeper server sends.
+//! * [`zookeeper`] and [`etcd`]: what such a server sends.
 
 pub mod control;
+pub mod etcd;
 pub mod evaluation;
 pub mod from_half;
 pub mod from_keeper;
@@ -33,6 +34,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 pub const TARGETS: [Target; 11] = [
     ("control", control::run),
+    ("etcd", etcd::run),
     ("evaluation", evaluation::run),
     ("from_half", from_half::run),
     ("from_keeper", from_keeper::run),

@@ -76,7 +76,7 @@ pub use condition::{Condition, ReadNode, TreeNode, WriteOptions};
 pub use contention::Contention;
 pub use directory::{DirectorySettings, DirectoryUrl};
 pub use encoding::MAX_TREE_NODES;
-pub use etcd::{EtcdLogin, EtcdSettings, EtcdUrl, EtcdUser};
+pub use etcd::{EtcdConversation, EtcdLogin, EtcdSettings, EtcdUrl, EtcdUser};
 pub use half::{
     AtEnd, HalfOptions, KeeperLink, KeeperProcess, STORE_USER, become_client, open as open_half, open_keeper,
     serve as serve_half, serve_keeper, store_user_is_missing, with_played_daemon, with_played_half,

@@ -113,6 +113,40 @@ fn only_what_copies_or_reads_contents_gets_at_their_bytes() {
     assert_eq!(source.files_with(".expose()"), readers);
 }
 
+/// The files of `store` that use `content`. All of them run without root, but `encoding`: there the daemon
+/// reads the index of a tree, which the process of the store has written, and no node's bytes.
+const READERS_IN_STORES: [&str; 12] = [
+    "src/store/directory/claim.rs",
+    "src/store/directory/client/mod.rs",
+    "src/store/directory/file.rs",
+    "src/store/encoding.rs",
+    "src/store/half/outbox.rs",
+    "src/store/half/serve.rs",
+    "src/store/tree/assembly.rs",
+    "src/store/zookeeper/client/bulk.rs",
+    "src/store/zookeeper/client/mod.rs",
+    "src/store/zookeeper/client/transaction.rs",
+    "src/store/zookeeper/client/walk.rs",
+    "src/store/zookeeper/requests.rs",
+];
+
+// The daemon's side of a store's process is in the same room as the process.
+#[test]
+fn only_what_runs_without_root_reads_contents_in_a_store() {
+    let source = Source::read("src");
+    let arrows = source.arrows();
+    let reads = |(user, used): &&(&str, &str)| room(user) == "store" && room(used) == "content";
+    let readers: BTreeSet<&str> = arrows.iter().filter(reads).map(|(user, _)| *user).collect();
+    assert_eq!(readers.into_iter().collect::<Vec<_>>(), READERS_IN_STORES);
+}
+
+// What runs in the process of a function action reads contents. The daemon only writes down what it is to do.
+#[test]
+fn the_daemon_takes_of_functions_only_how_they_are_asked() {
+    let taken: Vec<String> = Source::read("src").names("daemon", "act").into_iter().collect();
+    assert_eq!(taken, ["act::function::ActEvent", "act::function::ActRequest"]);
+}
+
 #[test]
 fn no_files_use_one_another_in_a_circle() {
     let source = Source::read("src");

@@ -79,6 +79,25 @@ impl Source {
         arrows
     }
 
+    /// Returns the paths, from the root of the crate, of all that the files below `user` name of `used`.
+    pub fn names(&self, user: &str, used: &str) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (module, file) in self.files.iter().filter(|(module, _)| !self.is_test(module)) {
+            if module.first().is_none_or(|room| room != user) {
+                continue;
+            }
+            let imported = file.imports.iter().map(|(path, _)| path.clone());
+            let paths = imported.chain(inline_paths(&file.code));
+            let paths = paths.filter_map(|path| self.absolute(module, &path));
+            names.extend(
+                paths
+                    .filter(|path| path.first().is_some_and(|room| room == used))
+                    .map(|path| path.join("::")),
+            );
+        }
+        names
+    }
+
     /// Whether the parent of the module, or of a module above it, declares it under `#[cfg(test)]`.
     fn is_test(&self, module: &[String]) -> bool {
         (1..=module.len()).any(|length| {

@@ -359,10 +359,9 @@ fn a_directory_is_read_by_its_owner_who_must_reach_it() {
 }
 
 // "non-root daemons split as well, with what they can"
-#[test]
-fn a_half_of_another_users_daemon_is_confined_as_well() {
+on_every_store!(a_half_of_another_users_daemon_is_confined_as_well);
+fn a_half_of_another_users_daemon_is_confined_as_well(sandbox: &Sandbox) {
     require_root();
-    let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.config("a.twc", watch("/n", &exec(&journal.record()), ""));
     sandbox.nodes.set("/n", "content");
@@ -375,6 +374,7 @@ fn a_half_of_another_users_daemon_is_confined_as_well() {
     journal.wait_for(&["content"]);
     let half = half(&daemon);
     assert_ne!(daemon.process().status("CapInh"), NONE, "something to give up");
+    assert_eq!(half.status("Uid"), daemon.process().status("Uid"));
     assert_eq!((half.status("Seccomp"), half.status("NoNewPrivs")), ("2".to_owned(), "1".to_owned()));
     for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(half.status(set), NONE, "{set}");
@@ -382,6 +382,39 @@ fn a_half_of_another_users_daemon_is_confined_as_well() {
     expect_limits(half);
     expect_hidden(half);
     assert_eq!(fs::read(format!("/proc/{}/environ", half.0)).unwrap(), b"");
+    sandbox.nodes.set("/n", "again");
+    journal.wait_for(&["content", "again"]);
+}
+
+// "a clear line and `nobody`'s rights where there is none"
+#[test]
+fn the_half_is_the_system_user_and_without_one_nobody_which_is_said() {
+    require_root();
+    const LINE: &str = "there is no user twitcher in /etc/passwd, so stores are served as nobody";
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let others: String = passwd
+        .lines()
+        .filter(|line| !line.starts_with("twitcher:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let own = format!("{others}twitcher:x:4711:4712::/nonexistent:/usr/sbin/nologin\n");
+    for (passwd, ids, said) in [(own, ["4711", "4712"], 0), (others, ["65534", "65534"], 1)] {
+        let sandbox = Sandbox::zookeeper();
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/n", "content");
+        sandbox.config("a.twc", watch("/n", &exec(&journal.record()), ""));
+        let file = sandbox.path("passwd");
+        fs::write(&file, passwd).unwrap();
+        set_mode(&file, 0o644);
+        let script = format!("mount --bind {} /etc/passwd && exec \"$@\"", file.display());
+        let daemon = sandbox.daemon().under(["unshare", "--mount", "sh", "-c", &script, "sh"]).start();
+        journal.wait_for(&["content"]);
+        assert_eq!(daemon.log_lines(&[LINE, "add it: useradd --system"]).len(), said);
+        let half = half(&daemon);
+        for (name, id) in ["Uid", "Gid"].into_iter().zip(ids) {
+            assert_eq!(half.status(name).split_whitespace().collect::<Vec<_>>(), [id; 4], "{name}");
+        }
+    }
 }
 
 // What a kernel without Landlock and seccomp leaves of the confinement does not come from them.

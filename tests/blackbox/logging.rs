@@ -4,8 +4,9 @@ use std::fs;
 use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::harness::control::get;
 use crate::harness::wait::throughout;
 use crate::harness::{Sandbox, exec, require_root, wait_for, wait_until, watch};
 
@@ -148,6 +149,40 @@ fn a_flood_of_bytes_takes_no_processor() {
         sandbox.operator(["kill", "named"]).finish().expect(0);
         daemon.wait_for_log(&["named", "failed"]);
     }
+}
+
+// Neither do many of them, each of whose pipes is always full, keep the daemon from its other work.
+#[test]
+fn fifty_floods_at_once_delay_nobody_who_asks_for_the_status() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "1");
+    let floods = "for i in 0..50 { RegisterWatch(#{ znode: \"/n\", description: `y${i}`, \
+                  run_on_load: false, action: Exec(\"exec yes\") }); }";
+    sandbox.config("app.twc", floods);
+    let daemon = sandbox.daemon().args(["--stop-timeout", "0"]).start();
+    daemon.wait_for_log(&["app.twc: loaded", "50 added"]);
+    let socket = sandbox.control_socket();
+    let median = || {
+        let mut times: Vec<Duration> = (0..21)
+            .map(|_| {
+                let asked = Instant::now();
+                assert!(get(&socket, "/v1/status").status == 200);
+                asked.elapsed()
+            })
+            .collect();
+        times.sort();
+        times[times.len() / 2]
+    };
+    let before = median();
+    sandbox.nodes.set("/n", "2");
+    wait_until("all of them to run", || daemon.process().children().len() >= 50);
+    daemon.wait_for_log(&["lines"]);
+    let during = median();
+    assert!(during < 10 * before + Duration::from_millis(300), "{during:?}, and {before:?} before");
+    let ticks = daemon.process().cpu_ticks();
+    throughout(Duration::from_secs(3), || {});
+    let used = daemon.process().cpu_ticks() - ticks;
+    assert!(used < 250, "{used} ticks in 3 s");
 }
 
 // The end of the output counts: a flood is over when all of it was read.

@@ -80,6 +80,37 @@ fn the_memory_of_removed_watches_goes_back_to_the_kernel() {
     wait_until("less memory", || daemon.process().held() < full / 2);
 }
 
+// A watch that joins others on a node has the node told to itself, and not to all of them once more.
+#[test]
+fn thousands_of_watches_of_one_node_cost_no_more_than_of_as_many_nodes() {
+    const FILES: usize = 5;
+    let ticks = |znode: &str| {
+        let sandbox = Sandbox::directory();
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/n", "");
+        sandbox.nodes.set("/marker", "");
+        let daemon = sandbox.start();
+        daemon.wait_for_log(&["connected to"]);
+        for file in 0..FILES {
+            // Each is well within the 2 s that a file may take, also on a slow machine.
+            let many = format!(
+                "for i in 0..1000 {{ RegisterWatch(#{{ znode: {znode}, description: `w${{i}}`, \
+                 run_on_load: false, action: Exec(\"true\") }}); }}"
+            );
+            sandbox.config(&format!("{file}.twc"), many.replace("FILE", &file.to_string()));
+            daemon.wait_for_log(&[&format!(" {file}.twc: loaded"), "1000 added"]);
+        }
+        // What was asked before has been told when this runs.
+        sandbox.config("marker.twc", watch("/marker", &exec(&journal.note("told")), ""));
+        journal.wait_for(&["told"]);
+        assert_eq!(daemon.log_lines(&["not connected"]), [""; 0]);
+        daemon.process().halves().iter().map(|half| half.cpu_ticks()).sum::<u64>()
+            + daemon.process().cpu_ticks()
+    };
+    let (many, one) = (ticks("`/n/FILE-${i}`"), ticks("\"/n\""));
+    assert!(one <= 2 * many + 50, "{one} ticks for one node, {many} for many");
+}
+
 // "The daemon stays small: idle ≤ 12 MiB": what only the start needed is no part of it.
 #[test]
 fn the_code_of_the_start_is_not_kept_in_memory() {

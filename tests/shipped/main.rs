@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 mod container;
 mod generated;
+mod hardening;
 mod manuals;
 mod metrics;
 

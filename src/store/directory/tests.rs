@@ -18,6 +18,7 @@ use crate::store::backend::Capabilities;
 use crate::store::channel::StoreChannel;
 use crate::store::tree::router;
 
+mod overflow;
 mod root;
 
 /// Longer than anything here takes on the slowest machine.

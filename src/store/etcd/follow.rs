@@ -244,7 +244,7 @@ impl Follower {
                 frame = stream.next(), if hears => {
                     heartbeat.heard(Instant::now());
                     inside_since = None;
-                    self.hear(frame.map_err(ended)?)?;
+                    hear(&mut self.table, frame.map_err(ended)?, Instant::now())?;
                     self.hear_buffered(&mut stream)?;
                 }
                 Some(answer) = answers.next(), if !answers.is_empty() => {
@@ -271,24 +271,25 @@ impl Follower {
     /// Takes what the stream has already.
     fn hear_buffered(&mut self, stream: &mut Duplex) -> Result<(), Ended> {
         while let Some(frame) = stream.buffered().map_err(ended)? {
-            self.hear(frame)?;
+            hear(&mut self.table, frame, Instant::now())?;
         }
         Ok(())
     }
+}
 
-    fn hear(&mut self, frame: Frame) -> Result<(), Ended> {
-        let malformed = |error: ReadError| Ended::Unusual(error.to_string());
-        let beginning = match frame {
-            Frame::Whole(bytes) => match elements::read::<WatchResponse>(bytes.clone()) {
-                Ok(response) => return self.table.heard(response, Instant::now()),
-                Err(error @ ReadError::Malformed) => return Err(malformed(error)),
-                Err(ReadError::NoRoom(_)) => bytes.to_vec(),
-            },
-            Frame::TooLong { beginning, .. } => beginning,
-        };
-        let watch = WatchResponse::watch_in(&beginning).ok_or_else(|| malformed(ReadError::Malformed))?;
-        self.table.overheard(watch, Instant::now())
-    }
+/// Takes a message of the stream of watches.
+pub(super) fn hear(table: &mut Table, frame: Frame, now: Instant) -> Result<(), Ended> {
+    let malformed = |error: ReadError| Ended::Unusual(error.to_string());
+    let beginning = match frame {
+        Frame::Whole(bytes) => match elements::read::<WatchResponse>(bytes.clone()) {
+            Ok(response) => return table.heard(response, now),
+            Err(error @ ReadError::Malformed) => return Err(malformed(error)),
+            Err(ReadError::NoRoom(_)) => bytes.to_vec(),
+        },
+        Frame::TooLong { beginning, .. } => beginning,
+    };
+    let watch = WatchResponse::watch_in(&beginning).ok_or_else(|| malformed(ReadError::Malformed))?;
+    table.overheard(watch, now)
 }
 
 /// Waits until there is room for an event.
@@ -329,7 +330,7 @@ async fn call<R: Reply>(
 }
 
 /// Returns what a failed call says of what was to be read, or why the connection ends.
-fn read_failure(error: CallError) -> Result<ReadFailure, Ended> {
+pub(super) fn read_failure(error: CallError) -> Result<ReadFailure, Ended> {
     match error {
         CallError::TooLong(bytes) => Ok(ReadFailure::TooLong(bytes)),
         CallError::Status(status) => match status.meaning() {

@@ -12,12 +12,13 @@
 //!   whether it is there, and [`root`] looks whether there is a node at all.
 //! * [`keep`] keeps members alive by a [`lease`], with [`member_writes`] and [`member_watches`];
 //!   [`keep_over`] says why that ends.
-//! * [`client`] are the commands.
+//! * [`client`] are the commands. A [`conversation`] is a connection without a network, for fuzzers.
 
 mod branch;
 mod client;
 mod comparisons;
 mod connect;
+mod conversation;
 mod ended;
 mod follow;
 mod followed;
@@ -44,6 +45,7 @@ mod watches;
 mod wire;
 
 pub(super) use client::EtcdClient;
+pub use conversation::EtcdConversation;
 pub(super) use follow::start;
 pub(super) use keep::keep;
 pub use row::RowError;

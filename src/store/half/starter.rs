@@ -36,6 +36,10 @@ const MAX_DESCRIPTORS: u64 = 128;
 /// Room for a lock on each member of a directory as well.
 const MAX_KEEPER_DESCRIPTORS: u64 = 16 << 10;
 
+/// The longest file that a keeper writes is a member, which is a node: the longest node of a directory. A
+/// half writes the longest content, which is a tree, to a file in memory.
+const MAX_KEEPER_FILE: u64 = 16 << 20;
+
 /// Name resolution and file reading take threads. Where there is seccomp, it can start no process at all.
 const MAX_PROCESSES: u64 = 512;
 
@@ -76,11 +80,11 @@ impl Starter {
 fn start(settings: &StoreSettings, options: &HalfOptions, task: Task) -> io::Result<Started> {
     let HalfUser { user, name, is_own, reads_all } = half_user(settings, task)?;
     let (ours, theirs) = socket::pair()?;
-    let descriptors = match task {
-        Task::Follow => MAX_DESCRIPTORS,
-        Task::Keep(_) => MAX_KEEPER_DESCRIPTORS,
+    let (descriptors, longest_file) = match task {
+        Task::Follow => (MAX_DESCRIPTORS, MAX_BLOB),
+        Task::Keep(_) => (MAX_KEEPER_DESCRIPTORS, MAX_KEEPER_FILE),
     };
-    let mut limits = vec![(Resource::Nofile, descriptors), (Resource::Fsize, MAX_BLOB)];
+    let mut limits = vec![(Resource::Nofile, descriptors), (Resource::Fsize, longest_file)];
     limits.extend(options.memory.map(|memory| (Resource::As, memory.saturating_add(memory::of_program()))));
     if is_own {
         limits.push((Resource::Nproc, MAX_PROCESSES));

@@ -120,7 +120,6 @@ const KEEPING_FILES: &[c_long] = &[
     libc::SYS_renameat2,
     libc::SYS_linkat,
     libc::SYS_unlinkat,
-    libc::SYS_mkdirat,
     libc::SYS_ftruncate,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
@@ -136,8 +135,7 @@ mod older {
         &[libc::SYS_poll, libc::SYS_stat, libc::SYS_lstat, libc::SYS_time];
     pub(super) const BY_STORES: &[c_long] =
         &[libc::SYS_access, libc::SYS_readlink, libc::SYS_epoll_wait, libc::SYS_select];
-    pub(super) const KEEPING_FILES: &[c_long] =
-        &[libc::SYS_rename, libc::SYS_link, libc::SYS_unlink, libc::SYS_mkdir];
+    pub(super) const KEEPING_FILES: &[c_long] = &[libc::SYS_rename, libc::SYS_link, libc::SYS_unlink];
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -223,12 +221,19 @@ fn by_stores() -> Vec<(c_long, Vec<Argument>)> {
     ]
 }
 
-/// Files for writing as well: no bit of the flags must be anything. Which files that are, Landlock decides.
+/// The bits of a mode that no new file may have: the kernel runs a program with the first as its owner, who
+/// is root in a directory of root's.
+const SPECIAL_MODES: u64 = n!(libc::S_ISUID | libc::S_ISGID | libc::S_ISVTX);
+
+/// Files for writing as well, whatever the flags. Which files that are, Landlock decides.
 fn keeping_files() -> Vec<(c_long, Vec<Argument>)> {
     vec![
-        (libc::SYS_openat, vec![Bits(2, 0, 0)]),
+        (libc::SYS_openat, vec![Bits(3, SPECIAL_MODES, 0)]),
+        (libc::SYS_mkdirat, vec![Bits(2, SPECIAL_MODES, 0)]),
         #[cfg(target_arch = "x86_64")]
-        (libc::SYS_open, vec![Bits(1, 0, 0)]),
+        (libc::SYS_open, vec![Bits(2, SPECIAL_MODES, 0)]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_mkdir, vec![Bits(1, SPECIAL_MODES, 0)]),
     ]
 }
 

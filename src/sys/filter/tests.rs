@@ -321,6 +321,27 @@ fn a_keeper_of_files_makes_replaces_locks_and_removes_them_and_changes_nothing_e
         denied("an attribute", libc::SYS_setxattr, [name, name, name, 0, 0]);
         denied("a mount", libc::SYS_mount, [name, name, 0, 0, 0]);
         fs::remove_file(&other).unwrap();
+        // A program of root's that everybody may run as root, for one.
+        let (directory, anonymous) = (c"/tmp".as_ptr() as i64, libc::O_TMPFILE | libc::O_WRONLY);
+        for mode in [0o4755, 0o2755, 0o1777, 0o7777, 1 << 32 | 0o4755] {
+            for flags in [libc::O_CREAT | libc::O_WRONLY, libc::O_CREAT | libc::O_RDWR | libc::O_EXCL] {
+                denied("openat", libc::SYS_openat, [HERE, name, flags.into(), mode]);
+                #[cfg(target_arch = "x86_64")]
+                denied("open", libc::SYS_open, [name, flags.into(), mode]);
+            }
+            denied("a file without a name", libc::SYS_openat, [HERE, directory, anonymous.into(), mode]);
+            denied("mkdirat", libc::SYS_mkdirat, [HERE, name, mode]);
+            #[cfg(target_arch = "x86_64")]
+            {
+                denied("mkdir", libc::SYS_mkdir, [name, mode]);
+                denied("creat", libc::SYS_creat, [name, mode]);
+            }
+        }
+        denied("fchmod", libc::SYS_fchmod, [0, 0o4755]);
+        denied("umask", libc::SYS_umask, [0]);
+        assert!(!other.exists());
+        File::options().append(true).create(true).open(&other).unwrap();
+        fs::remove_file(&other).unwrap();
         fs::create_dir(&other).unwrap();
     });
 }

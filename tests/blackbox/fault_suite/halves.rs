@@ -9,7 +9,9 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::oracle::alone;
-use crate::harness::{Daemon, Journal, Process, Sandbox, exec, load, wait_for, wait_until, watch};
+use crate::harness::{
+    Daemon, Journal, Process, Sandbox, exec, load, on_every_store, wait_for, wait_until, watch,
+};
 
 /// How many updates there are between two kills.
 const UPDATES: u32 = 5;
@@ -18,17 +20,8 @@ const UPDATES: u32 = 5;
 const NUMBERED: [&str; 5] = ["/data", "/other", "/function", "/tree/a", "/tree/b"];
 
 // "Nothing is lost", "never two at once", "nothing runs for nothing", "the death of its process is an outage"
-#[test]
-fn the_processes_of_a_directory_that_die_again_and_again_lose_and_double_nothing() {
-    kill_again_and_again(&Sandbox::directory());
-}
-
-#[test]
-fn the_processes_of_a_zookeeper_that_die_again_and_again_lose_and_double_nothing() {
-    kill_again_and_again(&Sandbox::zookeeper());
-}
-
-fn kill_again_and_again(sandbox: &Sandbox) {
+on_every_store!(the_processes_of_a_store_that_die_again_and_again_lose_and_double_nothing);
+fn the_processes_of_a_store_that_die_again_and_again_lose_and_double_nothing(sandbox: &Sandbox) {
     let kills = load(12_u64, 200);
     let began = Instant::now();
     let journal = sandbox.journal();

@@ -7,7 +7,9 @@ use nix::libc::{
     SYS_fcntl, SYS_flock, SYS_memfd_create, SYS_pidfd_open, SYS_prlimit64, SYS_socketpair, c_long,
 };
 
-use crate::harness::{Daemon, Process, Sandbox, exec, require_root, wait_for, wait_until, watch};
+use crate::harness::{
+    Daemon, Process, Sandbox, exec, on_every_store, require_root, wait_for, wait_until, watch,
+};
 
 /// Debian's Python, which every user can execute.
 const PYTHON: &str = "/usr/bin/python3";
@@ -145,4 +147,42 @@ fn a_system_call_that_the_start_needs_is_named_with_what_it_is_for() {
     let mut daemon = sandbox.daemon().under(["prlimit", "--nofile=18:18"]).start();
     assert_eq!(daemon.wait_for_exit(), Some(1));
     daemon.wait_for_log(&["twitcher: cannot wait for events: Too many open files", "RLIMIT_NOFILE"]);
+}
+
+// systemd/hardening.conf: "The daemon itself works with all lines."
+on_every_store!(all_of_the_daemons_work_is_possible_with_the_system_calls_of_the_drop_in);
+fn all_of_the_daemons_work_is_possible_with_the_system_calls_of_the_drop_in(sandbox: &Sandbox) {
+    require_root();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "[1]");
+    let keys = |name: &str, more: &str| format!("uid: \"nobody\", description: {name:?}, {more}");
+    let service =
+        "RegisterService(#{ service: \"/services/web\", address: \"h:1\", check: Exec(\"true\") });\n";
+    let watches = [
+        watch("/n", &exec(&journal.record()), &keys("command", "decode: JSON, timeout: 60")),
+        watch("/n", "|event| if event.text == \"[1]\" { 7 } else { 8 }", &keys("function", "")),
+        watch("/n", &exec("chroot / true"), "description: \"denied\""),
+        service.to_owned(),
+    ];
+    sandbox.config("app.twc", watches.concat());
+    let script = sandbox.executable("allow.py", include_str!("allow.py"));
+    let script = script.to_str().expect("temporary paths are UTF-8");
+    let drop_in = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/hardening.conf");
+    let mut daemon = sandbox.daemon().under([PYTHON, script, drop_in]).start();
+    journal.wait_for(&["[1]"]);
+    daemon.wait_for_log(&["app.twc:function run", "failed: exit code 7"]);
+    daemon.wait_for_log(&["app.twc:denied run", "Operation not permitted"]);
+    daemon.wait_for_log(&["announced /services/web/h:1"]);
+    daemon.wait_for_log(&["members are held by", "confined by Landlock and by seccomp"]);
+    let status = sandbox.operator(["status", "--json"]).finish().expect(0).text();
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    let confinement = status["daemon"]["stores"][0]["confinement"].as_str().expect("a text");
+    assert!(confinement.ends_with("confined by Landlock and by seccomp"), "{confinement}");
+    let half = wait_for("the process of the store", || daemon.process().halves().pop());
+    half.signal(nix::sys::signal::Signal::SIGKILL);
+    sandbox.nodes.set("/n", "[2]");
+    journal.wait_for(&["[1]", "[2]"]);
+    daemon.wait_for_log(&["app.twc:function run", "failed: exit code 8"]);
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(daemon.log_lines(&["without Landlock"]), [""; 0]);
 }

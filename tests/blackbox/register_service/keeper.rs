@@ -207,6 +207,28 @@ fn a_keeper_ends_with_the_last_service_and_comes_back_with_the_next(sandbox: &Sa
     assert_eq!(sandbox.nodes.get(MEMBER), None);
 }
 
+// It cannot say that it hangs.
+on_every_store!(a_stopped_keeper_is_killed_and_another_holds_its_member);
+fn a_stopped_keeper_is_killed_and_another_holds_its_member(sandbox: &Sandbox) {
+    sandbox.config("web.twc", service(""));
+    let mut daemon = sandbox.daemon().args(["--session-timeout", "2"]).start();
+    wait_for_state(sandbox, "web.twc-1", "announced");
+    let stopped = keeper(&daemon);
+    stopped.signal(Signal::SIGSTOP);
+    daemon.wait_for_log(&["gave no answer for 2 s, and was killed"]);
+    wait_until("its end", || !stopped.is_alive());
+    daemon.wait_for_log(&["members are held by", "after 1 other"]);
+    assert_ne!(keeper(&daemon).0, stopped.0);
+    wait_for_state(sandbox, "web.twc-1", "announced");
+    wait_for_member(sandbox);
+    assert_eq!(said(&daemon, "gave no answer"), 1, "it is said once");
+    // It is held, and not only left.
+    sandbox.nodes.remove(MEMBER);
+    wait_for_member(sandbox);
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(sandbox.nodes.get(MEMBER), None);
+}
+
 // "After `kill -9` and a restart within the session timeout the member is never seen twice and never lost"
 on_every_store!(a_daemon_that_is_killed_and_started_again_never_loses_its_member);
 fn a_daemon_that_is_killed_and_started_again_never_loses_its_member(sandbox: &Sandbox) {

@@ -113,12 +113,13 @@ fn no_command_of_roots_is_root_when_it_connects() {
                 word => word,
             })
             .collect();
-        for place in 0..4 {
+        for place in 0..5 {
             let client = words.iter().fold(sandbox.twitcher([]), Twitcher::arg);
             let client = match place {
                 0 => client.args(["--store", &format!("zk://{server}")]),
                 1 => client.args(["--zkservers", &server]),
                 2 => client.env("TWITCHER_STORE", format!("zk://{server}")),
+                3 => client.args(["--store", &format!("etcd://{server}")]),
                 // From a file that only root can read, as are the credentials.
                 _ => client.env("TWITCHER_CONFIG_PATH", sandbox.configs()),
             };

@@ -8,8 +8,10 @@ which the call gets the address. Prints the results as JSON. Only root can run i
 import ctypes
 import json
 import os
+import platform
 import pty
 import select
+import signal
 import struct
 import sys
 import time
@@ -73,8 +75,12 @@ class Inside:
         # No system call is to be made anew behind this one.
         before = {**self.saved, **values, "rip": self.saved["rip"] - 2, "rax": number, "orig_rax": MASK}
         self.set(before)
-        ptrace(STEP, self.pid)
-        os.waitpid(self.pid, 0x40000000)
+        # A signal of the last call stops it before it does anything, and is dropped.
+        while True:
+            ptrace(STEP, self.pid)
+            _, state = os.waitpid(self.pid, 0x40000000)
+            if os.WSTOPSIG(state) == signal.SIGTRAP:
+                break
         result = self.registers()["rax"]
         return result - (1 << 64) if result >> 63 else result
 
@@ -134,6 +140,8 @@ def on_a_terminal(words):
     return found
 
 
+if platform.machine() != "x86_64":
+    sys.exit(f"this script knows the registers of x86-64, and not those of {platform.machine()}")
 if sys.argv[1] == "--terminal":
     print(json.dumps(on_a_terminal(sys.argv[2:])))
 else:

@@ -6,13 +6,17 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use nix::libc::{
-    self, EACCES, EINVAL, ENOSYS, SYS_bind, SYS_clone, SYS_clone3, SYS_connect, SYS_execve, SYS_fork,
-    SYS_ioctl, SYS_kill, SYS_memfd_create, SYS_openat, SYS_pidfd_getfd, SYS_pidfd_open, SYS_prctl,
-    SYS_prlimit64, SYS_process_vm_readv, SYS_ptrace, SYS_setuid, SYS_socket, SYS_tgkill, SYS_unlinkat,
-    SYS_unshare, SYS_vfork, c_long,
+    self, EACCES, EFBIG, EINVAL, ENOSYS, EXDEV, SYS_bind, SYS_clone, SYS_clone3, SYS_close, SYS_connect,
+    SYS_execve, SYS_fchmod, SYS_fchmodat, SYS_fchownat, SYS_fork, SYS_ioctl, SYS_kill, SYS_linkat,
+    SYS_memfd_create, SYS_mkdirat, SYS_mknodat, SYS_openat, SYS_pidfd_getfd, SYS_pidfd_open, SYS_prctl,
+    SYS_prlimit64, SYS_process_vm_readv, SYS_ptrace, SYS_pwrite64, SYS_renameat2, SYS_rt_sigaction,
+    SYS_setuid, SYS_socket, SYS_symlinkat, SYS_tgkill, SYS_unlinkat, SYS_unshare, SYS_vfork, c_long,
 };
 
-use crate::harness::{Process, Sandbox, command, exec, require_root, set_mode, wait_for, watch};
+use crate::harness::{
+    Daemon, Nodes, Process, Sandbox, command, exec, on_every_store, require_root, set_mode, wait_for,
+    wait_until, watch,
+};
 
 /// Debian's Python.
 const PYTHON: &str = "/usr/bin/python3";
@@ -70,15 +74,15 @@ impl Drop for Free {
     }
 }
 
-/// What is beyond each half, and what root's process can do with all of it.
-struct Attempts {
-    sandbox: Sandbox,
+/// What is beyond each process of a store, and what root's process can do with all of it.
+struct Attempts<'a> {
+    sandbox: &'a Sandbox,
     listener: TcpListener,
     victim: Free,
 }
 
-impl Attempts {
-    fn on(sandbox: Sandbox) -> Self {
+impl<'a> Attempts<'a> {
+    fn on(sandbox: &'a Sandbox) -> Self {
         require_root();
         sandbox.private(&sandbox.path("secret"), "secret");
         set_mode(&sandbox.state(), 0o700);
@@ -95,7 +99,7 @@ impl Attempts {
         format!("#{digits}")
     }
 
-    /// Files that no half reads, and what none writes. All of them fail for want of a right.
+    /// Files that none of them reads. All of them fail for want of a right.
     fn files(&self) -> Vec<String> {
         let secret = self.sandbox.path("secret").display().to_string();
         let ledger = self.sandbox.state().join("ledger.db").display().to_string();
@@ -106,15 +110,29 @@ impl Attempts {
             .into()
     }
 
-    /// What no half has the calls for.
-    fn calls(&self, daemon: Process) -> Vec<String> {
-        let (victim, daemon) = (i64::from(self.victim.process().0), i64::from(daemon.0));
+    /// What would change files. Only a keeper of files has the calls for it.
+    fn changes(&self) -> Vec<String> {
         let new = self.sandbox.path("new").display().to_string();
         let secret = self.sandbox.path("secret").display().to_string();
         vec![
             open(&new, WRITE),
             open(&secret, libc::O_RDWR.into()),
             call(SYS_unlinkat, [n(HERE), text(&secret), n(0)]),
+            call(SYS_mkdirat, [n(HERE), text(&new), n(0o755)]),
+            call(SYS_renameat2, [n(HERE), text(&secret), n(HERE), text(&new), n(0)]),
+        ]
+    }
+
+    /// What none has the calls for.
+    fn calls(&self, daemon: Process) -> Vec<String> {
+        let (victim, daemon) = (i64::from(self.victim.process().0), i64::from(daemon.0));
+        let secret = self.sandbox.path("secret").display().to_string();
+        vec![
+            call(SYS_fchmodat, [n(HERE), text(&secret), n(0o4755)]),
+            call(SYS_fchmod, [n(0), n(0o4755)]),
+            call(SYS_fchownat, [n(HERE), text(&secret), n(1), n(1), n(0)]),
+            call(SYS_symlinkat, [text("/etc"), n(HERE), text(&secret)]),
+            call(SYS_mknodat, [n(HERE), text(&secret), n(libc::S_IFCHR), n(0)]),
             call(SYS_execve, [text("/bin/true"), n(0), n(0)]),
             call(SYS_clone, [n(libc::SIGCHLD), n(0), n(0), n(0), n(0)]),
             call(SYS_clone3, [n(0), n(88)]),
@@ -155,15 +173,9 @@ fn all_are(expected: i32, calls: &[String], results: &[i64]) {
     assert!(other.is_empty(), "not {expected}: {other:?}");
 }
 
-/// Tries all of it from inside the process of a store. Returns that process.
-fn tried(attempts: &Attempts) -> Process {
+/// Tries all of it from inside a process that serves the sandbox's store.
+fn try_all(attempts: &Attempts, daemon: &Daemon, process: Process, keeps_files: bool) {
     let sandbox = &attempts.sandbox;
-    let journal = sandbox.journal();
-    sandbox.nodes.set("/n", "one");
-    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
-    let daemon = sandbox.start();
-    journal.wait_for(&["one"]);
-    let half = wait_for("the process of the store", || daemon.process().halves().pop());
     let (files, calls) = (attempts.files(), attempts.calls(daemon.process()));
     // Each of them is one that root's process can make.
     let free = Free::start();
@@ -172,47 +184,114 @@ fn tried(attempts: &Attempts) -> Process {
     let [.., socket] = from_inside(free.process(), &[tcp()])[..] else { panic!("no socket") };
     assert_eq!(from_inside(free.process(), &[attempts.connection(socket)]), [0]);
 
-    all_are(EACCES, &files, &from_inside(half, &files));
-    all_are(ENOSYS, &calls, &from_inside(half, &calls));
+    all_are(EACCES, &files, &from_inside(process, &files));
+    all_are(ENOSYS, &calls, &from_inside(process, &calls));
+    let changes = attempts.changes();
+    all_are(if keeps_files { EACCES } else { ENOSYS }, &changes, &from_inside(process, &changes));
     assert!(!sandbox.has("new") && sandbox.has("secret"));
-    // It can still make what it makes for its daemon, and was not harmed.
-    let made = from_inside(half, &[call(SYS_memfd_create, [text("content"), n(0)])]);
-    assert!(made[0] > 2, "{made:?}");
+
+    let socket = from_inside(process, &[tcp()])[0];
+    if sandbox.nodes.url().starts_with("dir:") {
+        assert_eq!(socket, -i64::from(ENOSYS));
+        all_are(EACCES, &["passwd".to_owned()], &from_inside(process, &[open("/etc/passwd", READ)]));
+    } else {
+        assert!(socket > 2, "{socket}");
+        let elsewhere = [attempts.connection(socket)];
+        all_are(EACCES, &elsewhere, &from_inside(process, &elsewhere));
+        // No socket can be named: neither this one, nor that to the daemon, after a file.
+        let address = format!("#0100{}", "78".repeat(10));
+        let sizes = [16, 110].map(|size| call(SYS_bind, [n(socket), address.clone(), n(size)]));
+        all_are(ENOSYS, &sizes, &from_inside(process, &sizes));
+        let daemons: Vec<_> =
+            (3..12).map(|number| call(SYS_bind, [n(number), address.clone(), n(12)])).collect();
+        let named = from_inside(process, &daemons);
+        assert!(named.iter().all(|result| *result < 0), "{named:?}");
+        assert!(named.contains(&-i64::from(EINVAL)), "one has a name already: {named:?}");
+    }
+    expect_short_files(process);
+}
+
+/// No file that it writes can be longer than its limit, not even one in memory, which has no other.
+fn expect_short_files(process: Process) {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.0)).expect("its limits");
+    let line = limits.lines().find(|line| line.starts_with("Max file size")).expect("a limit");
+    let limit: i64 = line.split_whitespace().nth(3).expect("a limit").parse().expect("a number");
+    // The signal that comes with the error would end it. Who has taken it over ignores that.
+    let ignore = format!("#01{}", "00".repeat(31));
+    let ignored = call(SYS_rt_sigaction, [n(libc::SIGXFSZ), ignore, n(0), n(8)]);
+    let made = call(SYS_memfd_create, [text("content"), n(0)]);
+    let [0, made] = from_inside(process, &[ignored, made])[..] else { panic!("it makes no file") };
+    let at = |offset: i64| call(SYS_pwrite64, [n(made), text("x"), n(1), n(offset)]);
+    let written = from_inside(process, &[at(limit - 1), at(limit), call(SYS_close, [n(made)])]);
+    assert_eq!(written, [1, -i64::from(EFBIG), 0]);
+}
+
+on_every_store!(whoever_takes_over_a_half_reaches_nothing_else);
+fn whoever_takes_over_a_half_reaches_nothing_else(sandbox: &Sandbox) {
+    let attempts = Attempts::on(sandbox);
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "one");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let daemon = sandbox.start();
+    journal.wait_for(&["one"]);
+    let half = wait_for("the process of the store", || daemon.process().halves().pop());
+    try_all(&attempts, &daemon, half, false);
+    // It was not harmed, and still does what it does for its daemon.
     sandbox.nodes.set("/n", "two");
     journal.wait_for(&["one", "two"]);
     assert!(half.is_alive());
     assert_eq!(daemon.log_lines(&["not connected"]), [""; 0]);
+}
 
-    let is_directory = sandbox.nodes.url().starts_with("dir:");
-    let socket = from_inside(half, &[tcp()])[0];
-    if is_directory {
-        assert_eq!(socket, -i64::from(ENOSYS));
-        all_are(EACCES, &["passwd".to_owned()], &from_inside(half, &[open("/etc/passwd", READ)]));
-    } else {
-        assert!(socket > 2, "{socket}");
-        let elsewhere = [attempts.connection(socket)];
-        all_are(EACCES, &elsewhere, &from_inside(half, &elsewhere));
-        // No socket can be named: neither this one, nor that to the daemon, after a file.
-        let address = format!("#0100{}", "78".repeat(10));
-        let sizes = [16, 110].map(|size| call(SYS_bind, [n(socket), address.clone(), n(size)]));
-        all_are(ENOSYS, &sizes, &from_inside(half, &sizes));
-        let daemons: Vec<_> =
-            (3..12).map(|number| call(SYS_bind, [n(number), address.clone(), n(12)])).collect();
-        let named = from_inside(half, &daemons);
-        assert!(named.iter().all(|result| *result < 0), "{named:?}");
-        assert!(named.contains(&-i64::from(EINVAL)), "one has a name already: {named:?}");
+on_every_store!(whoever_takes_over_a_keeper_reaches_nothing_else);
+fn whoever_takes_over_a_keeper_reaches_nothing_else(sandbox: &Sandbox) {
+    const MEMBER: &str = "/services/web/h:1";
+    let attempts = Attempts::on(sandbox);
+    sandbox.config("web.twc", "RegisterService(#{ service: \"/services/web\", address: \"h:1\" });\n");
+    let daemon = sandbox.start();
+    let is_there = || sandbox.nodes.get(MEMBER).is_some_and(|data| !data.is_empty());
+    wait_until("the member", is_there);
+    let keeper = wait_for("the process that keeps it", || daemon.process().keepers().pop());
+    let directory = match &sandbox.nodes {
+        Nodes::Directory(directory) => Some(directory.display().to_string()),
+        _ => None,
+    };
+    try_all(&attempts, &daemon, keeper, directory.is_some());
+    if let Some(directory) = directory {
+        try_within(sandbox, keeper, &directory);
     }
-    half
+    sandbox.nodes.remove(MEMBER);
+    wait_until("the member again", is_there);
+    assert!(keeper.is_alive());
 }
 
-#[test]
-fn whoever_takes_over_the_half_of_a_directory_reaches_nothing_else() {
-    tried(&Attempts::on(Sandbox::directory()));
-}
-
-#[test]
-fn whoever_takes_over_the_half_of_a_server_reaches_nothing_else() {
-    tried(&Attempts::on(Sandbox::zookeeper()));
+/// What a keeper of files can do in its directory, and cannot: neither a program that runs as root comes of
+/// it, nor does a file get in or out.
+fn try_within(sandbox: &Sandbox, keeper: Process, directory: &str) {
+    let secret = sandbox.path("secret").display().to_string();
+    let new = sandbox.path("new").display().to_string();
+    let [made, stolen, special] = ["made", "stolen", "special"].map(|name| format!("{directory}/{name}"));
+    let done = from_inside(keeper, &[open(&made, WRITE | i64::from(libc::O_EXCL))]);
+    assert!(done[0] > 2, "{done:?}");
+    let anonymous = i64::from(libc::O_TMPFILE | libc::O_WRONLY);
+    let mut attempts = Vec::new();
+    for mode in [0o4755, 0o2755, 0o1777] {
+        attempts.push(call(SYS_openat, [n(HERE), text(&special), n(WRITE), n(mode)]));
+        attempts.push(call(SYS_openat, [n(HERE), text(directory), n(anonymous), n(mode)]));
+        attempts.push(call(SYS_mkdirat, [n(HERE), text(&special), n(mode)]));
+        attempts.push(call(SYS_fchmodat, [n(HERE), text(&made), n(mode)]));
+        attempts.push(call(SYS_fchmod, [n(done[0]), n(mode)]));
+    }
+    all_are(ENOSYS, &attempts, &from_inside(keeper, &attempts));
+    let links = [call(SYS_linkat, [n(HERE), text(&secret), n(HERE), text(&stolen), n(0)])];
+    all_are(EXDEV, &links, &from_inside(keeper, &links));
+    let moves = [call(SYS_renameat2, [n(HERE), text(&made), n(HERE), text(&new), n(0)])];
+    all_are(EACCES, &moves, &from_inside(keeper, &moves));
+    let removed = [call(SYS_close, [n(done[0])]), call(SYS_unlinkat, [n(HERE), text(&made), n(0)])];
+    assert_eq!(from_inside(keeper, &removed), [0, 0]);
+    assert!(
+        !sandbox.has("new") && !fs::exists(special).unwrap_or(true) && !fs::exists(stolen).unwrap_or(true)
+    );
 }
 
 /// Runs a program on a terminal of root's, and has it type there.

@@ -134,7 +134,7 @@ fn up(identity: &str) -> Value {
 }
 
 /// A socket whose closing takes as long as the other end likes, and that end.
-fn lingering() -> (OwnedFd, TcpListener) {
+pub(super) fn lingering() -> (OwnedFd, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind a port");
     let mut client = TcpStream::connect(listener.local_addr().expect("the port")).expect("connect");
     client.set_nonblocking(true).expect("do not wait");

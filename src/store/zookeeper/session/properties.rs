@@ -1,7 +1,7 @@
 //! Properties: whatever a server replies, and however long it takes, each followed node is soon up to date
 //! once the server is honest, or the session has ended.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -15,11 +15,20 @@ use crate::store::zookeeper::table::Table;
 use crate::store::zookeeper::window::Window;
 use crate::store::zookeeper::wire::Frames;
 
+mod server;
+
+use server::Server;
+
 const PATHS: [&str; 4] = ["/a", "/b", "/b/c", "/b/d"];
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Twice the longest time between two comparisons of a node, and the longest pause between two tries.
 const LONGEST_RESYNC: Duration = Duration::from_secs(2 * 300 + 30);
+
+/// How long a session takes at most to notice that it hears nothing, or to read again what has changed: it
+/// asks at least three times within a timeout, each answer may take a whole one, and a clock that ticks once
+/// a second is late for both.
+const LONGEST_DOUBT: Duration = Duration::from_secs(10 / 3 + 1 + 10 + 1 + 10 + 1);
 
 /// What the world does next. Numbers choose among what there is.
 #[derive(Clone, Debug)]
@@ -99,156 +108,6 @@ impl Move {
     }
 }
 
-#[derive(Clone, Debug, Default)]
-struct Node {
-    created: i64,
-    changed: i64,
-    children_changed: i64,
-    acl_changes: i32,
-    is_locked: bool,
-}
-
-/// A model of a server, and of one connection to it.
-#[derive(Default)]
-struct Server {
-    nodes: BTreeMap<&'static str, Node>,
-    last_transaction: i64,
-    watches: HashSet<(String, bool)>,
-    /// What the client has sent and the server has not read.
-    input: Vec<u8>,
-    output: VecDeque<u8>,
-    loses_event: bool,
-}
-
-impl Server {
-    fn set(&mut self, path: &'static str) {
-        self.last_transaction += 1;
-        let now = self.last_transaction;
-        let parent = parent(path);
-        if parent.is_some_and(|parent| !self.nodes.contains_key(parent)) {
-            return;
-        }
-        let is_new = !self.nodes.contains_key(path);
-        let node = self.nodes.entry(path).or_default();
-        node.changed = now;
-        if is_new {
-            (node.created, node.children_changed) = (now, now);
-            self.touch_parent(path);
-        }
-        self.fire(path, false, if is_new { 1 } else { 3 });
-    }
-
-    fn remove(&mut self, path: &'static str) {
-        if PATHS.iter().any(|other| parent(other) == Some(path) && self.nodes.contains_key(other)) {
-            return;
-        }
-        if self.nodes.remove(path).is_some() {
-            self.last_transaction += 1;
-            // One event, also for somebody who watches both.
-            let both = [false, true].map(|kind| self.watches.contains(&(path.to_owned(), kind)));
-            if both == [true, true] {
-                self.watches.remove(&(path.to_owned(), true));
-            }
-            self.fire(path, false, 2);
-            self.fire(path, true, 2);
-            self.touch_parent(path);
-        }
-    }
-
-    fn touch_parent(&mut self, path: &str) {
-        let Some(parent) = parent(path) else { return };
-        if let Some(node) = self.nodes.get_mut(parent) {
-            node.children_changed = self.last_transaction;
-        }
-        self.fire(parent, true, 4);
-    }
-
-    /// A server does not announce to somebody without rights, and forgets the watch.
-    fn fire(&mut self, path: &str, is_on_children: bool, kind: u8) {
-        let is_locked = self.nodes.get(path).is_some_and(|node| node.is_locked);
-        if self.watches.remove(&(path.to_owned(), is_on_children))
-            && !is_locked
-            && !std::mem::take(&mut self.loses_event)
-        {
-            self.event(path, kind);
-        }
-    }
-
-    fn event(&mut self, path: &str, kind: u8) {
-        let length = [0, 0, 0, path.len() as u8];
-        self.reply(-1, 0, &[&[0, 0, 0, kind, 0, 0, 0, 3], &length[..], path.as_bytes()].concat());
-    }
-
-    fn reply(&mut self, xid: i32, code: i32, body: &[u8]) {
-        let header = [&xid.to_be_bytes()[..], &[0; 8], &code.to_be_bytes()].concat();
-        let length = (header.len() + body.len()) as u32;
-        self.output.extend(length.to_be_bytes().into_iter().chain(header).chain(body.iter().copied()));
-    }
-
-    /// Reads the next request and replies to it. Returns false if there is none.
-    fn serve(&mut self, lie: Option<Lie>) -> bool {
-        let Some(length) = self.input.first_chunk().map(|length| u32::from_be_bytes(*length) as usize) else {
-            return false;
-        };
-        let request: Vec<u8> = self.input.drain(..4 + length).skip(4).collect();
-        let number = |at: usize| i32::from_be_bytes(request[at..at + 4].try_into().unwrap());
-        let (xid, operation) = (number(0), number(4));
-        if operation == 11 {
-            self.reply(-2, 0, &[]);
-            return true;
-        }
-        let end = 12 + number(8) as usize;
-        let path = String::from_utf8(request[12..end].to_vec()).unwrap();
-        if operation == 18 {
-            let was_there = self.watches.remove(&(path, number(end) == 1));
-            self.reply(xid, if was_there { 0 } else { -121 }, &[]);
-            return true;
-        }
-        let is_watched = request[end] == 1;
-        let node = self.nodes.get(&*path).cloned();
-        let (code, body) = match (operation, &node) {
-            (3, Some(node)) => (0, stat(node, 0)),
-            (4 | 12, Some(Node { is_locked: true, .. })) => (-102, Vec::new()),
-            (4, Some(node)) => (0, [&[0; 4][..], &stat(node, 0)].concat()),
-            (12, Some(node)) => (0, [&[0; 4][..], &stat(node, 0)].concat()),
-            (_, None) => (-101, Vec::new()),
-            (other, _) => panic!("operation {other}"),
-        };
-        if is_watched && (code == 0 || (code == -101 && operation == 3)) {
-            self.watches.insert((path.clone(), operation == 12));
-        }
-        match (lie, &node) {
-            (None, _) => self.reply(xid, code, &body),
-            (Some(Lie::Overtaken), _) => {
-                self.set(PATHS.into_iter().find(|other| *other == path).expect("a path of ours"));
-                self.reply(xid, code, &body);
-            }
-            (Some(Lie::WrongXid), _) => self.reply(xid + 1, code, &body),
-            (Some(Lie::Twice), _) => (0..2).for_each(|_| self.reply(xid, code, &body)),
-            (Some(Lie::Code(code)), _) => self.reply(xid, code.into(), &[]),
-            (Some(Lie::Old), Some(node)) => {
-                let old = [&body[..body.len().saturating_sub(68)], &stat(node, 1)].concat();
-                self.reply(xid, code, if code == 0 { &old } else { &body });
-            }
-            (Some(Lie::Garbage(byte)), _) => self.output.extend([byte; 40]),
-            (Some(_), _) => {}
-        }
-        true
-    }
-}
-
-fn parent(path: &str) -> Option<&'static str> {
-    PATHS.into_iter().find(|parent| path.rsplit_once('/').is_some_and(|(above, _)| above == *parent))
-}
-
-/// The stat of a node, or of how it might have been before.
-fn stat(node: &Node, before: i64) -> Vec<u8> {
-    let large = |number: i64| (number - before).to_be_bytes();
-    let ids = [node.created.to_be_bytes(), large(node.changed)].concat();
-    let acl = node.acl_changes.to_be_bytes();
-    [&ids[..], &[0; 24], &acl, &[0; 16], &large(node.children_changed)].concat()
-}
-
 /// A client of the server, with what it has reported.
 struct World {
     now: Instant,
@@ -257,7 +116,15 @@ struct World {
     followed: HashSet<NodeSubject>,
     reported: HashMap<NodeSubject, Option<(i64, i64)>>,
     sessions: usize,
+    /// Since when there is this session, and since when each node is followed.
+    since: Instant,
+    followed_since: HashMap<NodeSubject, Instant>,
+    /// What was true of all nodes, and from when on.
+    history: Vec<(Instant, HashMap<NodeSubject, Truth>)>,
 }
+
+/// The transactions that a report on a node has as its version; `None` if there is no such node.
+type Truth = Option<(i64, i64)>;
 
 impl World {
     fn new() -> Self {
@@ -269,6 +136,9 @@ impl World {
             followed: HashSet::new(),
             reported: HashMap::new(),
             sessions: 0,
+            since: now,
+            followed_since: HashMap::new(),
+            history: Vec::new(),
         };
         (0..2 * PATHS.len()).for_each(|number| world.command(NodeCommand::Follow(subject(number))));
         world
@@ -276,7 +146,11 @@ impl World {
 
     fn command(&mut self, command: NodeCommand) {
         match &command {
-            NodeCommand::Follow(subject) => drop(self.followed.insert(subject.clone())),
+            NodeCommand::Follow(subject) => {
+                if self.followed.insert(subject.clone()) {
+                    self.followed_since.insert(subject.clone(), self.now);
+                }
+            }
             NodeCommand::Leave(subject) => {
                 self.followed.remove(subject);
                 self.reported.remove(subject);
@@ -292,7 +166,7 @@ impl World {
         self.session = session(before.into_table(), self.now);
         (self.server.watches, self.server.loses_event) = (HashSet::new(), false);
         (self.server.input, self.server.output) = (Vec::new(), VecDeque::new());
-        self.sessions += 1;
+        (self.sessions, self.since) = (self.sessions + 1, self.now);
     }
 
     fn deliver(&mut self, bytes: usize) {
@@ -388,13 +262,32 @@ impl World {
         }
     }
 
+    fn truth(&self, subject: &NodeSubject) -> Truth {
+        self.server.nodes.get(subject.path.as_str()).map(|node| match subject.facet {
+            NodeFacet::Data => (node.created, node.changed),
+            NodeFacet::Children => (node.created, node.children_changed),
+        })
+    }
+
     fn check(&self) {
         for subject in &self.followed {
-            let truth = self.server.nodes.get(subject.path.as_str()).map(|node| match subject.facet {
-                NodeFacet::Data => (node.created, node.changed),
-                NodeFacet::Children => (node.created, node.children_changed),
-            });
-            assert_eq!(self.reported.get(subject), Some(&truth), "{subject:?}");
+            assert_eq!(self.reported.get(subject), Some(&self.truth(subject)), "{subject:?}");
+        }
+    }
+
+    /// Notes what is true now. While this session lasts, which is what "connected" means, what was reported
+    /// of a node must have been true not long ago.
+    fn check_that_nothing_is_deaf(&mut self) {
+        let truths = (0..2 * PATHS.len()).map(subject).map(|subject| (subject.clone(), self.truth(&subject)));
+        self.history.push((self.now, truths.collect()));
+        let Some(start) = self.now.checked_sub(LONGEST_DOUBT).filter(|start| self.since <= *start) else {
+            return;
+        };
+        let first = self.history.partition_point(|(from, _)| *from <= start).saturating_sub(1);
+        for subject in self.followed.iter().filter(|subject| self.followed_since[*subject] <= start) {
+            let reported = self.reported.get(subject);
+            let was_true = self.history[first..].iter().any(|(_, truths)| truths.get(subject) == reported);
+            assert!(was_true, "{subject:?} is {:?} and said to be {reported:?}", self.truth(subject));
         }
     }
 }
@@ -420,6 +313,27 @@ proptest! {
         }
         world.be_honest(TIMEOUT);
         world.check();
+    }
+
+    // "Each node is either up to date, or the store says that it is not connected": whatever is going on, and
+    // however slowly.
+    #[test]
+    fn a_session_that_lasts_is_not_deaf(moves in moves(false)) {
+        let mut world = World::new();
+        for step in moves {
+            match step {
+                Move::Sleep(milliseconds) => {
+                    for _ in 0..12 {
+                        world.perform(Move::Sleep(milliseconds / 3));
+                        world.check_that_nothing_is_deaf();
+                    }
+                }
+                step => {
+                    world.perform(step);
+                    world.check_that_nothing_is_deaf();
+                }
+            }
+        }
     }
 
     // Lies that do not show: the node is wrong until it is compared with what was reported of it.
