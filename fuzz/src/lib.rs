@@ -32,7 +32,7 @@ pub mod zookeeper;
 /// The name of a target, of its binary and of the directory of its seeds; and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("control", control::run),
     ("etcd", etcd::run),
     ("evaluation", evaluation::run),

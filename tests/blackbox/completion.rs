@@ -121,7 +121,7 @@ fn the_names_of_services_are_completed_where_a_command_takes_them() {
         ("zsh", zsh(&sandbox, "twitcher pause web.twc:o")),
         ("fish", fish(&sandbox, "twitcher pause web.twc:o")),
     ] {
-        assert!(found.as_ref().is_none_or(|found| found == &["web.twc:one"]), "{shell}: {found:?}");
+        assert_eq!(found, ["web.twc:one"], "{shell}");
     }
     sandbox.nodes.set("/services/db/a", "");
     assert_eq!(offered(&sandbox, "twitcher services /services/d"), ["/services/db/"]);
