@@ -31,7 +31,14 @@ fn current(sandbox: &Sandbox, store: &str, node: &str) -> Option<Vec<u8>> {
 
 #[track_caller]
 fn wait_for_current(sandbox: &Sandbox, store: &str, node: &str, data: &[u8]) {
-    wait_until("the cache to have it", || current(sandbox, store, node).is_some_and(|found| found == data));
+    // The store would be asked for a node that the daemon does not follow yet.
+    let is_in_cache = || {
+        let shown = sandbox.operator(["get", "--cached", "--json", node, "--store", store]).finish();
+        shown.text().contains("\"current_until\":null")
+    };
+    wait_until("the cache to have it", || {
+        is_in_cache() && current(sandbox, store, node).is_some_and(|found| found == data)
+    });
 }
 
 /// Shows that the last data is there although the store is away.

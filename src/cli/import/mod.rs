@@ -160,8 +160,8 @@ impl Import {
         Ok(())
     }
 
-    /// Removes what is below `root` and not in the file. A node that others in the file need for a parent loses
-    /// its data.
+    /// Removes what is below `root` and not in the file. A node that others in the file need for a parent
+    /// loses its data.
     async fn remove_others(
         &self,
         client: &Client,

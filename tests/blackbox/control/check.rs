@@ -175,8 +175,9 @@ fn a_lost_ledger_is_a_problem_and_a_pause_then_lasts_until_a_restart() {
     let _daemon = sandbox.daemon_with_state(&nowhere).start();
     wait_for_state(&sandbox, "named", "idle");
     let found = check(&sandbox, 1, []);
-    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found[0].starts_with("ledger: ") && found[0].contains("ledger.db"), "{found:#?}");
+    assert!(found[1].starts_with("cache: ") && found[1].contains("cache.db"), "{found:#?}");
     let shown = sandbox.operator(["status"]).finish().expect(0);
     shown.expect_said(&["LEDGER LOST: "]);
     sandbox.operator(["history"]).finish().expect(1).expect_said(&["ledger.db"]);

@@ -186,7 +186,12 @@ fn names_and_patterns_stand_for_several_watches() {
     assert_eq!(order(&sandbox, ["resume", "a"]), "app.twc:a: was not paused\n");
 
     // A word that stands for nothing stops all of it.
-    refused(&sandbox, ["pause", "a", "none*"], 1, &["no watch matches none*; `twitcher status` lists them"]);
+    refused(
+        &sandbox,
+        ["pause", "a", "none*"],
+        1,
+        &["no watch or service matches none*; `twitcher status` lists them"],
+    );
     refused(&sandbox, ["pause", "a", "othr"], 1, &["no watch is called othr", "`other`"]);
     assert_eq!(paused(&sandbox), "");
     refused(&sandbox, ["pause"], 2, &["WATCH"]);
