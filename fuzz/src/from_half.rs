@@ -7,23 +7,16 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
-use tokio::task::{LocalSet, yield_now};
+use tokio::task::LocalSet;
 use twitcher::model::{Content, Facet, NodePath, State, Subject, Tree};
 use twitcher::store::{
     DirectorySettings, DirectoryUrl, EtcdLogin, EtcdSettings, Exposure, Login, StoreEvent, StoreSettings,
     StoreUrl, ZooKeeperSettings, with_played_half,
 };
 
-use super::packets::{Body, Input, send, send_raw, state};
-
-/// As few as come at once without a pause.
-const MAX_PACKETS: usize = 48;
-
-/// The longest text that the daemon believes, when each of its bytes is escaped.
-const MAX_TEXT: usize = (4 << 10) * 8;
+use super::packets::{Body, Input, check_text, receive, say_all, send, state};
 
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
@@ -40,42 +33,20 @@ pub fn run(data: &[u8]) {
     let (mut packets, mut is_wrong) = (0, false);
     let play = async |socket: OwnedFd| {
         // First it is told the store and each of the nodes.
-        for _ in 0..=subjects.len() {
-            let mut byte = [0u8];
-            while recv(&socket, &mut byte[..], RecvFlags::DONTWAIT).is_err() {
-                yield_now().await;
-            }
-        }
+        receive(&socket, 1 + subjects.len()).await;
         if is_honest_at_first {
             for message in [json!({ "Ready": { "confinement": "none" } }), connected(&identity(&settings))] {
                 send(&socket, message.to_string().as_bytes(), &Body::Inline(Vec::new()));
             }
             packets += 2;
         }
-        while !input.is_empty() && packets < MAX_PACKETS {
-            packets += 1;
-            let is_sent = match input.byte() {
-                kind @ 0xf8..=0xff => {
-                    let bytes = input.bytes();
-                    match kind {
-                        // An empty packet is the end.
-                        0xf8..=0xfb => bytes.is_empty() || send_raw(&socket, &bytes, &[]),
-                        _ => send(&socket, &bytes, &Body::Inline(Vec::new())),
-                    }
-                }
-                kind => {
-                    let (message, bytes) = message(kind, &mut input, &settings);
-                    let body = Body::of(&mut input, bytes);
-                    let is_sent = send(&socket, message.to_string().as_bytes(), &body);
-                    is_wrong |= is_sent && body.is_wrong();
-                    is_sent
-                }
-            };
-            if !is_sent {
-                break;
-            }
-        }
-        shutdown(&socket, Shutdown::Both).expect("the end");
+        say_all(&mut input, &socket, &mut packets, |kind, input| {
+            let (message, bytes) = message(kind, input, &settings);
+            let body = Body::of(input, bytes);
+            let is_sent = send(&socket, message.to_string().as_bytes(), &body);
+            is_wrong |= is_sent && body.is_wrong();
+            is_sent
+        });
     };
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let heard = LocalSet::new().block_on(&runtime, with_played_half(settings.clone(), &subjects, play));
@@ -202,10 +173,6 @@ fn check(events: &[StoreEvent], subjects: &[Subject], settings: &StoreSettings) 
             assert!(was_connected, "{subject:?} before there is a connection");
         }
     }
-}
-
-fn check_text(text: &str) {
-    assert!(text.len() <= MAX_TEXT && !text.chars().any(char::is_control), "{text:?}");
 }
 
 fn check_content(content: &Content, subject: &Subject) {

@@ -7,21 +7,14 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
-use tokio::task::{LocalSet, yield_now};
+use tokio::task::LocalSet;
 use twitcher::model::{MemberAcl, NodePath};
 use twitcher::store::with_played_keeper;
 use twitcher::store::{DirectorySettings, DirectoryUrl, KeeperEvent, KeeperOrder, Member, StoreSettings};
 
-use super::packets::{Body, Input, send, send_raw};
-
-/// As few as come at once without a pause.
-const MAX_PACKETS: usize = 48;
-
-/// The longest text that the daemon believes, when each of its bytes is escaped.
-const MAX_TEXT: usize = (4 << 10) * 8;
+use super::packets::{Body, Input, check_text, receive, say_all, send};
 
 /// The longest name of an owner.
 const MAX_OWNER: usize = 256;
@@ -35,12 +28,7 @@ pub fn run(data: &[u8]) {
     let (mut packets, mut is_wrong) = (0, false);
     let play = async |socket: OwnedFd| {
         // First it is told the store, and each of the orders.
-        for _ in 0..=orders().len() {
-            let mut byte = [0u8];
-            while recv(&socket, &mut byte[..], RecvFlags::DONTWAIT).is_err() {
-                yield_now().await;
-            }
-        }
+        receive(&socket, 1 + orders().len()).await;
         if is_honest_at_first {
             let first = [
                 json!({ "Ready": { "confinement": "none" } }),
@@ -52,34 +40,17 @@ pub fn run(data: &[u8]) {
                 packets += 1;
             }
         }
-        while !input.is_empty() && packets < MAX_PACKETS {
-            packets += 1;
-            let is_sent = match input.byte() {
-                kind @ 0xf8..=0xff => {
-                    let bytes = input.bytes();
-                    match kind {
-                        // An empty packet is the end.
-                        0xf8..=0xfb => bytes.is_empty() || send_raw(&socket, &bytes, &[]),
-                        _ => send(&socket, &bytes, &Body::Inline(Vec::new())),
-                    }
-                }
-                kind => {
-                    let message = message(kind, &mut input);
-                    // A keeper sends no bodies.
-                    let body = match input.byte() {
-                        0..0xe0 => Body::Inline(Vec::new()),
-                        _ => Body::of(&mut input, b"body".to_vec()),
-                    };
-                    let is_sent = send(&socket, message.to_string().as_bytes(), &body);
-                    is_wrong |= is_sent && !matches!(&body, Body::Inline(bytes) if bytes.is_empty());
-                    is_sent
-                }
+        say_all(&mut input, &socket, &mut packets, |kind, input| {
+            let message = message(kind, input);
+            // A keeper sends no bodies.
+            let body = match input.byte() {
+                0..0xe0 => Body::Inline(Vec::new()),
+                _ => Body::of(input, b"body".to_vec()),
             };
-            if !is_sent {
-                break;
-            }
-        }
-        shutdown(&socket, Shutdown::Both).expect("the end");
+            let is_sent = send(&socket, message.to_string().as_bytes(), &body);
+            is_wrong |= is_sent && !matches!(&body, Body::Inline(bytes) if bytes.is_empty());
+            is_sent
+        });
     };
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let heard = LocalSet::new().block_on(&runtime, with_played_keeper(settings(), orders(), play));
@@ -160,8 +131,4 @@ fn check(events: &[KeeperEvent]) {
 
 fn check_announced(path: &NodePath) {
     assert!(ANNOUNCED.contains(&path.as_str()), "{path} was not to be announced");
-}
-
-fn check_text(text: &str) {
-    assert!(text.len() <= MAX_TEXT && !text.chars().any(char::is_control), "{text:?}");
 }

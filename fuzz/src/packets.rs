@@ -6,8 +6,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recv, sendmsg, shutdown,
+};
 use serde_json::{Value, json};
+use tokio::task::yield_now;
 
 /// The bytes of a fuzzer, from which values are taken. At their end, all values are 0.
 pub struct Input<'a>(pub &'a [u8]);
@@ -192,4 +195,53 @@ fn tree(input: &mut Input<'_>) -> (Value, Vec<u8>) {
         "nodes": u64::from(count) + off(1), "data_bytes": pieces + off(2), "index": pieces + off(4),
     } });
     (header, [vec![b'.'; pieces as usize], index].concat())
+}
+
+/// How many packets are sent at most: as few as come at once without a pause.
+const MAX_PACKETS: usize = 48;
+
+/// The longest text that the daemon believes, when each of its bytes is escaped.
+const MAX_TEXT: usize = (4 << 10) * 8;
+
+/// Receives so many packets, whatever they say.
+pub async fn receive(socket: &OwnedFd, packets: usize) {
+    for _ in 0..packets {
+        let mut byte = [0u8];
+        while recv(socket, &mut byte[..], RecvFlags::DONTWAIT).is_err() {
+            yield_now().await;
+        }
+    }
+}
+
+/// Sends what the input has, and ends the conversation. Some packets are bytes as they are; `say` sends a
+/// message of any other kind, and returns whether it could. Adds to `packets` how many were tried.
+pub fn say_all<'a>(
+    input: &mut Input<'a>,
+    socket: &OwnedFd,
+    packets: &mut usize,
+    mut say: impl FnMut(u8, &mut Input<'a>) -> bool,
+) {
+    while !input.is_empty() && *packets < MAX_PACKETS {
+        *packets += 1;
+        let is_sent = match input.byte() {
+            kind @ 0xf8..=0xff => {
+                let bytes = input.bytes();
+                match kind {
+                    // An empty packet is the end.
+                    0xf8..=0xfb => bytes.is_empty() || send_raw(socket, &bytes, &[]),
+                    _ => send(socket, &bytes, &Body::Inline(Vec::new())),
+                }
+            }
+            kind => say(kind, input),
+        };
+        if !is_sent {
+            break;
+        }
+    }
+    shutdown(socket, Shutdown::Both).expect("the end");
+}
+
+/// Sees that a text is fit for a terminal.
+pub fn check_text(text: &str) {
+    assert!(text.len() <= MAX_TEXT && !text.chars().any(char::is_control), "{text:?}");
 }
