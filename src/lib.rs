@@ -51,6 +51,7 @@ pub mod act;
 pub mod action;
 pub mod cache;
 pub mod cli;
+pub mod commits;
 pub mod config;
 pub mod content;
 pub mod control;

@@ -45,6 +45,18 @@ pub fn decode<'a>(bytes: &'a [u8], name: &str) -> Result<(Commit, &'a [u8]), Fau
     Ok((header, payload.1))
 }
 
+/// Returns the data of the node of a commit: the opposite of [`decode`].
+pub fn encode(header: &Commit, payload: &[u8]) -> Vec<u8> {
+    let header = serde_json::to_vec(header).unwrap_or_else(|_| unreachable!("texts and numbers are JSON"));
+    let mut data = header.len().to_string().into_bytes();
+    data.push(b'\n');
+    data.extend_from_slice(&header);
+    data.push(b'\n');
+    data.extend_from_slice(payload);
+    data.push(b'\n');
+    data
+}
+
 fn read_header(text: &[u8]) -> Result<Commit, String> {
     // This finds duplicate keys as well.
     json::parse(text).map_err(|fault| format!("the header is wrong in {fault}"))?;
@@ -76,6 +88,14 @@ mod tests {
         assert_eq!((&*header.author, &*header.comment, header.version), ("gian", "rofl", 1));
         assert_eq!((&*header.mtime, header.empty), ("2014-02-11T14:01:28.839-08:00", false));
         assert_eq!(payload, br#"{"hey":"what"}"#);
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let (header, payload) = decode(EXAMPLE.as_bytes(), "foo").unwrap();
+        for payload in [payload, b"", b"\n", b"\0\xff\n\n"] {
+            assert_eq!(decode(&encode(&header, payload), "foo").unwrap(), (header.clone(), payload));
+        }
     }
 
     #[test]
