@@ -60,7 +60,14 @@ pub fn hand_over() -> io::Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let limits = vec![(Resource::Fsize, 0)];
     let user = HelperUser::Unique;
-    let confinement = Confinement { user, reads_all: false, limits, kept: numbers, dies_with_thread: false };
+    let confinement = Confinement {
+        user,
+        reads_all: false,
+        limits,
+        kept: numbers,
+        renumbered: None,
+        dies_with_thread: false,
+    };
     confine(&mut command, confinement);
     // Nobody waits for it: it outlives this process.
     command.spawn().map(drop)

@@ -37,6 +37,7 @@ mod reload;
 mod resume;
 mod rm;
 mod run;
+mod serve;
 mod services;
 mod set;
 mod shared;
@@ -111,6 +112,7 @@ subcommands! {
     Txn(txn::Txn),
     Export(export::Export),
     Import(import::Import),
+    Serve(serve::Serve),
     Services(services::Services),
     Register(register::Register),
     Properties(properties::Properties),

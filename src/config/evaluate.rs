@@ -270,6 +270,7 @@ impl EvaluatorChild {
             reads_all: false,
             limits: LIMITS.to_vec(),
             kept: Vec::new(),
+            renumbered: None,
             dies_with_thread: true,
         };
         let mut respondent = Respondent::start(program, "evaluate", None, confinement)?;

@@ -5,7 +5,6 @@
 //! clients come, [`ConnectionPool`] drops connections for them.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,12 +16,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::endpoint::{ControlEndpoint, Endpoint, MetricsEndpoint};
 use super::request::DaemonRequest;
 use super::routes::{Client, Routes};
+use crate::listen::{ConnectionPool, Grace};
 use crate::report::Reporter;
 use crate::sys::DescriptorShares;
 use crate::sys::kernel::{EVENT_CALLS, THREAD_CALLS, cannot};
@@ -39,13 +38,9 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// MiB. Where descriptors are few, there are fewer connections; see [`DescriptorShares`].
 const MAX_CONNECTIONS: usize = 64;
 
-/// A connection that has sent no request within this time may be dropped for another. This grace is enough on
-/// a busy machine; a thousand clients that connect at once and stay silent make the next one wait for 8 s.
-const REQUEST_GRACE: Duration = Duration::from_millis(500);
-
-/// A connection that has sent its request may be dropped for another this long after it was accepted. A reply
-/// with all runs of a large ledger takes a fraction of this time.
-const REPLY_GRACE: Duration = Duration::from_secs(2);
+/// The request's grace is enough on a busy machine; a thousand clients that connect at once and stay silent
+/// make the next one wait for 8 s. A reply with all runs of a large ledger takes a fraction of its grace.
+const GRACE: Grace = Grace { request: Duration::from_millis(500), reply: Duration::from_secs(2) };
 
 /// The greatest size of a request's head. This is the smallest limit that hyper allows.
 const MAX_HEAD_BYTES: usize = 8192;
@@ -114,7 +109,7 @@ struct Server<E: Endpoint> {
 
 impl<E: Endpoint> Server<E> {
     fn open(endpoint: E, log: &Reporter) -> Self {
-        let connections = ConnectionPool::default();
+        let connections = ConnectionPool::new(GRACE);
         let mut server = Self { log: log.clone(), endpoint, listener: None, connections };
         server.try_to_open();
         server
@@ -169,7 +164,7 @@ impl<E: Endpoint> Server<E> {
                 () = sleep_until(evictable_at.unwrap_or_else(Instant::now)), if evictable_at.is_some() => {
                     connections.evict();
                 }
-                Some(_) = connections.tasks.join_next() => connections.remove_finished(),
+                () = connections.one_ended() => {}
                 () = endpoint.changed() => check_at = Some(Instant::now()),
                 () = sleep_until(check_at.unwrap_or_else(Instant::now)), if check_at.is_some() => {
                     if let Some(why) = endpoint.lost() {
@@ -186,58 +181,6 @@ impl<E: Endpoint> Server<E> {
 fn max_connections() -> usize {
     let share = DescriptorShares::now().ok().and_then(|shares| shares.clients.try_into().ok());
     share.map_or(MAX_CONNECTIONS, |share: usize| share.min(MAX_CONNECTIONS))
-}
-
-/// The open connections of a listener. If there are as many as it may have, one whose grace is over is
-/// dropped for the next client.
-#[derive(Default)]
-struct ConnectionPool {
-    tasks: JoinSet<()>,
-    open: Vec<PooledConnection>,
-}
-
-struct PooledConnection {
-    accepted_at: Instant,
-    has_requested: Arc<AtomicBool>,
-    task: AbortHandle,
-}
-
-impl PooledConnection {
-    /// Returns the time from which the connection may be dropped.
-    fn evictable_at(&self) -> Instant {
-        let grace = if self.has_requested.load(Ordering::Relaxed) { REPLY_GRACE } else { REQUEST_GRACE };
-        self.accepted_at + grace
-    }
-}
-
-impl ConnectionPool {
-    fn admit<F>(&mut self, serve_connection: impl FnOnce(Arc<AtomicBool>) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let has_requested = Arc::<AtomicBool>::default();
-        let task = self.tasks.spawn(serve_connection(Arc::clone(&has_requested)));
-        self.open.push(PooledConnection { accepted_at: Instant::now(), has_requested, task });
-    }
-
-    /// Returns the time to drop a connection for the next client; `None` if there is room.
-    fn next_eviction(&self, max_connections: usize) -> Option<Instant> {
-        let all_taken = self.open.len() >= max_connections;
-        self.open.iter().map(PooledConnection::evictable_at).min().filter(|_| all_taken)
-    }
-
-    /// Drops the connection whose grace ended first. If its request has arrived meanwhile, its grace is
-    /// longer, and then no connection is dropped yet.
-    fn evict(&mut self) {
-        let next = self.open.iter().enumerate().min_by_key(|(_, connection)| connection.evictable_at());
-        if let Some((index, _)) = next.filter(|(_, connection)| connection.evictable_at() <= Instant::now()) {
-            self.open.remove(index).task.abort();
-        }
-    }
-
-    fn remove_finished(&mut self) {
-        self.open.retain(|connection| !connection.task.is_finished());
-    }
 }
 
 /// Serves one connection to its end. Sets `has_requested` when its request has arrived.
@@ -264,58 +207,4 @@ pub async fn serve_connection<S>(
         .serve_connection(TokioIo::new(stream), service);
     // The client sees an error too, and nobody else is concerned.
     let _ = tokio::time::timeout(DEADLINE, conversation).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Adds a connection that was accepted the time `ago` before now.
-    fn connection(connections: &mut ConnectionPool, has_requested: bool, ago: Duration) {
-        connections.admit(|asks| {
-            asks.store(has_requested, Ordering::Relaxed);
-            std::future::pending()
-        });
-        connections.open.last_mut().unwrap().accepted_at = Instant::now().checked_sub(ago).unwrap();
-    }
-
-    fn silent(connections: &ConnectionPool) -> usize {
-        connections.open.iter().filter(|connection| !connection.has_requested.load(Ordering::Relaxed)).count()
-    }
-
-    #[tokio::test]
-    async fn the_connection_whose_grace_ended_first_is_dropped_and_none_before_its_time() {
-        let mut connections = ConnectionPool::default();
-        for _ in 3..MAX_CONNECTIONS {
-            connection(&mut connections, true, Duration::ZERO);
-        }
-        connection(&mut connections, false, REQUEST_GRACE / 2);
-        connection(&mut connections, true, REPLY_GRACE / 2);
-        assert_eq!(connections.next_eviction(MAX_CONNECTIONS), None, "there is room");
-        connection(&mut connections, false, 2 * REQUEST_GRACE);
-        assert!(
-            connections
-                .next_eviction(MAX_CONNECTIONS)
-                .is_some_and(|evictable_at| evictable_at < Instant::now())
-        );
-        connections.evict();
-        assert_eq!((connections.open.len(), silent(&connections)), (MAX_CONNECTIONS - 1, 1));
-        assert_eq!(connections.next_eviction(MAX_CONNECTIONS), None);
-        // The grace of a connection with a request ends before that of newer silent ones.
-        connection(&mut connections, true, 3 * REPLY_GRACE);
-        connections.evict();
-        assert_eq!((connections.open.len(), silent(&connections)), (MAX_CONNECTIONS - 1, 1));
-        connection(&mut connections, true, Duration::ZERO);
-        assert!(
-            connections
-                .next_eviction(MAX_CONNECTIONS)
-                .is_some_and(|evictable_at| evictable_at > Instant::now())
-        );
-        connections.evict();
-        assert_eq!(connections.open.len(), MAX_CONNECTIONS, "no grace is over");
-        for _ in 0..2 {
-            assert!(connections.tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
-        }
-        assert_eq!(connections.tasks.len(), MAX_CONNECTIONS);
-    }
 }

@@ -70,6 +70,7 @@ pub fn decode(program: &Path, question: &Question<'_>) -> Answer {
         reads_all: false,
         limits: LIMITS.to_vec(),
         kept: vec![output.as_raw_fd()],
+        renumbered: None,
         dies_with_thread: true,
     };
     let mut child = match Respondent::start(program, "decode", Some(request), confinement) {

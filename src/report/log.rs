@@ -93,6 +93,16 @@ impl Log {
         level <= self.level
     }
 
+    /// Logs a line of a program that is no daemon, and has no reports.
+    pub fn say(&self, level: Level, text: &str) {
+        if !self.wants(level) {
+            return;
+        }
+        for text in lines(text) {
+            self.send(LogLine::new(level, text));
+        }
+    }
+
     pub fn report(&self, report: &Report<'_>) {
         let level = report.level();
         if !self.wants(level) {
@@ -110,15 +120,18 @@ impl Log {
             LogFormat::Json => vec![LogLine::json(level, &whole(&texts), &report.context())],
         };
         for line in lines {
-            // Counted first, because the line may be written before the call returns.
-            self.state.add_pending();
-            let line = LogLine { fields: fields.clone(), ..line };
-            match self.lines.try_send(Some(line)) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    self.state.settle(1);
-                    self.state.count_crowded_out();
-                }
+            self.send(LogLine { fields: fields.clone(), ..line });
+        }
+    }
+
+    fn send(&self, line: LogLine) {
+        // Counted first, because the line may be written before the call returns.
+        self.state.add_pending();
+        match self.lines.try_send(Some(line)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.state.settle(1);
+                self.state.count_crowded_out();
             }
         }
     }

@@ -11,6 +11,7 @@ use super::duration;
 use super::error::SettingsError;
 use super::places::Places;
 use super::secret_setting::SecretSetting;
+use super::serve_section::ServeSection;
 use crate::model::LogFormat;
 
 /// The name of the file in the config directory.
@@ -62,6 +63,7 @@ pub struct SettingsFile {
     pub(super) control: ControlSection,
     #[serde(default)]
     pub(super) metrics: MetricsSection,
+    pub(super) serve: Option<ServeSection>,
     /// `[[auth]]`, `[tls]`, `[sasl]` and `[etcd]` of the default store.
     #[serde(default)]
     auth: Vec<AuthSection>,
@@ -243,6 +245,7 @@ impl SettingsFile {
     pub(super) fn has_secrets(&self) -> bool {
         let others = self.stores.values().map(StoreSection::sections);
         others.chain([self.sections()]).any(StoreSections::have_secrets)
+            || self.serve.as_ref().is_some_and(ServeSection::has_secrets)
     }
 
     /// Returns the error for a wrong value of `key`.

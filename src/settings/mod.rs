@@ -17,7 +17,8 @@
 //!   settings of a connection from its sections.
 //! * `control` makes the settings of the control socket and of the address of the metrics.
 //! * `environment` reads environment variables, and `duration` numbers of seconds.
-//! * `daemon` makes the settings of `twitcher run`, `client` those of the client commands.
+//! * `daemon` makes the settings of `twitcher run`, `client` those of the client commands, and `serve` those
+//!   of `twitcher serve`.
 
 mod client;
 mod control;
@@ -30,6 +31,8 @@ mod parse_error;
 mod places;
 mod read;
 mod secret_setting;
+mod serve;
+mod serve_section;
 mod store_choice;
 mod store_settings;
 mod stores;
@@ -44,5 +47,8 @@ pub use environment::{absolute, config_path};
 pub use error::SettingsError;
 pub use file::{STORE_MEMORY, SettingsFile};
 pub use read::{read, text};
+pub use serve::{
+    Grant, KeeperPlace, Listen, NamespaceSettings, Right, ServeSettings, ServeTls, UserSettings, UserToken,
+};
 pub use store_choice::{StoreChoice, StoreFlags};
 pub use stores::{problems, store_named, store_names};

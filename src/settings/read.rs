@@ -8,6 +8,7 @@ use super::error::SettingsError;
 use super::file::{FILE, SettingsFile};
 use super::parse_error::parse_error;
 use super::places::Places;
+use super::serve::ServeSettings;
 use super::{control, stores};
 use crate::text::{TextError, decode, hidden_characters};
 use crate::trust::root::{OpenError, OpenedFile, Root};
@@ -76,7 +77,7 @@ fn read_bytes(config_path: &Path, trust: Trust) -> Result<Option<(Vec<u8>, Opene
 
 /// Empties the lines that have a secret, about which warnings say nothing.
 fn without_secrets(text: &str) -> String {
-    let is_secret = |line: &str| line.contains("password") || line.contains("credentials");
+    let is_secret = |line: &str| ["password", "credentials", "token"].iter().any(|word| line.contains(word));
     text.lines().flat_map(|line| [if is_secret(line) { "" } else { line }, "\n"]).collect()
 }
 
@@ -98,5 +99,8 @@ fn check(file: &SettingsFile) -> Result<(), SettingsError> {
     file.log_format()?;
     control::mode(file)?;
     control::metrics_address(file)?;
+    if file.serve.is_some() {
+        ServeSettings::new(file)?;
+    }
     Ok(())
 }

@@ -26,6 +26,8 @@ pub struct Confinement {
     pub limits: Vec<(Resource, u64)>,
     /// The descriptors that it keeps beside 0, 1 and 2.
     pub kept: Vec<RawFd>,
+    /// A descriptor, and the number that it has in the helper. The number must be in use in this process.
+    pub renumbered: Option<(RawFd, RawFd)>,
     /// Whether it dies with the thread that starts it.
     pub dies_with_thread: bool,
 }
@@ -63,6 +65,11 @@ impl Confinement {
             check(libc::setsid())?;
             for number in &self.kept {
                 check(libc::fcntl(*number, libc::F_SETFD, 0))?;
+            }
+            if let Some((from, to)) = self.renumbered {
+                check(libc::dup2(from, to))?;
+                // The same number stays as it was.
+                check(libc::fcntl(to, libc::F_SETFD, 0))?;
             }
         }
         let has_own_id = root && {

@@ -90,7 +90,8 @@ fn start(settings: &StoreSettings, options: &HalfOptions, task: Task) -> io::Res
         limits.push((Resource::Nproc, MAX_PROCESSES));
     }
     let dies_with_thread = task.dies_with_us();
-    let confinement = Confinement { user, reads_all, limits, kept: Vec::new(), dies_with_thread };
+    let confinement =
+        Confinement { user, reads_all, limits, kept: Vec::new(), renumbered: None, dies_with_thread };
     let pipes = [Stdio::from(theirs), Stdio::null(), Stdio::piped()];
     let started = Helper::start(&options.program, task.subcommand(), pipes, confinement);
     let mut helper = started.map_err(|error| with_remedy(error, &name))?;

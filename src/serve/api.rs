@@ -1,0 +1,304 @@
+//! Rainer's HTTP interface to the commits of a namespace, and the log of a key, which is ours.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use futures_util::stream;
+use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Body as HttpBody, Frame};
+use hyper::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Request, StatusCode};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::access::{Denied, Who};
+use super::namespace::{Draft, Namespace, Saved};
+use super::reply::{Body, Reply, json, payload, streamed_json, text, unavailable, with_commit};
+use super::route::{ListOptions, What, boolean};
+use crate::commits::{Conflict, FullCommit, Heads, JournalError, Key, Page};
+use crate::model::Commit;
+use crate::settings::Right;
+
+/// The largest payload.
+pub const MAX_PAYLOAD: usize = 1 << 20;
+
+/// The longest author and comment, in bytes: with the other headers they fit into the head of a reply.
+const MAX_AUTHOR: usize = 255;
+const MAX_COMMENT: usize = 4096;
+
+/// How many heads are read from the journal at once.
+const PAGE: usize = 1000;
+
+/// Answers a request for the commits of a namespace.
+pub async fn answer<B>(namespace: &Namespace, what: What, who: Who<'_>, request: Request<B>) -> Reply
+where
+    B: HttpBody,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let answered = match what {
+        What::Save { key, version } => save(namespace, key, version, who, request).await,
+        what => read(namespace, what, who).await,
+    };
+    answered.unwrap_or_else(Problem::reply)
+}
+
+/// Why a request is not answered as it was asked.
+pub enum Problem {
+    Denied(Denied),
+    Malformed(String),
+    NotFound,
+    TooLarge,
+    Unavailable(JournalError),
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<JournalError> for Problem {
+    fn from(error: JournalError) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+impl Problem {
+    pub fn reply(self) -> Reply {
+        match self {
+            Self::Denied(Denied::Unknown) => {
+                let mut reply = text(StatusCode::UNAUTHORIZED, Denied::Unknown);
+                reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                reply
+            }
+            Self::Denied(denied) => text(StatusCode::FORBIDDEN, denied),
+            Self::Malformed(why) => text(StatusCode::BAD_REQUEST, why),
+            Self::NotFound => text(StatusCode::NOT_FOUND, "Key not found"),
+            Self::TooLarge => {
+                let why = format_args!("Payload too large: {MAX_PAYLOAD} bytes is the most");
+                text(StatusCode::PAYLOAD_TOO_LARGE, why)
+            }
+            Self::Unavailable(error) => unavailable(&error),
+        }
+    }
+}
+
+async fn read(namespace: &Namespace, what: What, who: Who<'_>) -> Result<Reply, Problem> {
+    who.require(&namespace.name, Right::Read)?;
+    match what {
+        What::List(options) => list(namespace, options).await,
+        What::Payload { key, version } => {
+            let commit = commit(namespace, &key, version).await?;
+            Ok(with_commit(payload(commit.payload), &commit.header))
+        }
+        What::Meta { key, version } => {
+            let FullCommit { header, .. } = commit(namespace, &key, version).await?;
+            Ok(with_commit(json(StatusCode::OK, &header), &header))
+        }
+        What::Log { key, before, limit } => {
+            let log = namespace.journal.log(&key, before, limit).await?;
+            // No commit before the first one is no missing key.
+            if log.is_empty() && before.is_none() {
+                return Err(Problem::NotFound);
+            }
+            Ok(json(StatusCode::OK, &log))
+        }
+        What::Save { .. } => unreachable!("it is no read"),
+    }
+}
+
+async fn commit(namespace: &Namespace, key: &Key, version: Option<i64>) -> Result<FullCommit, Problem> {
+    namespace.journal.commit(key, version).await?.ok_or(Problem::NotFound)
+}
+
+/// One key of the list.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    header: &'a Commit,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_utf8: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+}
+
+/// Where a list stands that is being sent.
+struct Listing {
+    page: Page,
+    options: ListOptions,
+    /// What is sent next, and whether it is the last part.
+    heads: Heads,
+    is_first: bool,
+}
+
+/// Sends the heads in parts, so that the list can be longer than the memory.
+async fn list(namespace: &Namespace, options: ListOptions) -> Result<Reply, Problem> {
+    let with_payloads = options.payload_utf8 || options.payload_base64;
+    let page = Page { after: None, limit: PAGE, with_removed: options.all, with_payloads };
+    let journal = Arc::clone(&namespace.journal);
+    let heads = journal.heads(&page).await?;
+    let listing = Some(Listing { page, options, heads, is_first: true });
+    let parts = stream::unfold(listing, move |listing| {
+        let journal = Arc::clone(&journal);
+        async move {
+            let Listing { mut page, options, heads, is_first } = listing?;
+            let part = Frame::data(Bytes::from(part(&heads, options, is_first)));
+            let last = heads.commits.last().and_then(|head| Key::parse(&head.header.key).ok());
+            let next = match last.filter(|_| heads.has_more) {
+                None => None,
+                Some(last) => {
+                    page.after = Some(last);
+                    match journal.heads(&page).await {
+                        Ok(heads) => Some(Listing { page, options, heads, is_first: false }),
+                        Err(error) => return Some((Err(error), None)),
+                    }
+                }
+            };
+            Some((Ok(part), next))
+        }
+    });
+    let body: Body = StreamBody::new(parts).boxed_unsync();
+    Ok(streamed_json(body))
+}
+
+/// Returns a part of the object that is the list.
+fn part(heads: &Heads, options: ListOptions, is_first: bool) -> String {
+    let mut text = String::from(if is_first { "{" } else { "" });
+    for (index, head) in heads.commits.iter().enumerate() {
+        if index > 0 || !is_first {
+            text.push(',');
+        }
+        let listed = Listed {
+            header: &head.header,
+            payload_utf8: options.payload_utf8.then(|| String::from_utf8_lossy(&head.payload).into_owned()),
+            payload_base64: options.payload_base64.then(|| BASE64.encode(&head.payload)),
+        };
+        text.push_str(&as_json(&head.header.key));
+        text.push(':');
+        text.push_str(&as_json(&listed));
+    }
+    if !heads.has_more {
+        text.push_str("}\r\n");
+    }
+    text
+}
+
+fn as_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| unreachable!("all keys are texts"))
+}
+
+async fn save<B>(
+    namespace: &Namespace,
+    key: Key,
+    version: i64,
+    who: Who<'_>,
+    request: Request<B>,
+) -> Result<Reply, Problem>
+where
+    B: HttpBody,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    who.require(&namespace.name, Right::Write)?;
+    let (parts, body) = request.into_parts();
+    let headers = SaveHeaders::read(&parts.headers, &key, version)?;
+    let author = author(headers.author, namespace, who)?;
+    let payload = match Limited::new(body, MAX_PAYLOAD).collect().await {
+        Ok(collected) => collected.to_bytes().to_vec(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(Problem::TooLarge),
+        Err(error) => return Err(Problem::Malformed(format!("Malformed input: {error}"))),
+    };
+    if headers.empty && !payload.is_empty() {
+        return Err(Problem::Malformed("Empty payload required with X-Rainer-Empty".into()));
+    }
+    let provided = (key.to_string(), version);
+    let SaveHeaders { comment, mtime, empty, .. } = headers;
+    let draft = Draft { key, version, author, comment, mtime, empty, payload };
+    Ok(match namespace.save(draft).await? {
+        Saved::Kept(header) => with_commit(json(StatusCode::OK, &header), &header),
+        Saved::Conflict(conflict) => conflict_reply(&provided.0, provided.1, conflict),
+        Saved::Refused(refusal) => text(StatusCode::UNPROCESSABLE_ENTITY, refusal),
+    })
+}
+
+fn conflict_reply(key: &str, provided: i64, Conflict { expected }: Conflict) -> Reply {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versions<'a> {
+        key: &'a str,
+        expected_version: i64,
+        provided_version: i64,
+    }
+    #[derive(Serialize)]
+    struct Told<'a> {
+        conflict: Versions<'a>,
+    }
+    let conflict = Versions { key, expected_version: expected, provided_version: provided };
+    json(StatusCode::CONFLICT, &Told { conflict })
+}
+
+/// Who is the author: the user, whom no header can change without the right to it.
+fn author(header: Option<String>, namespace: &Namespace, who: Who<'_>) -> Result<String, Problem> {
+    match (who.name(), header) {
+        (None, Some(author)) => Ok(author),
+        (None, None) => Err(Problem::Malformed("Missing header: X-Rainer-Author".into())),
+        (Some(_), Some(author)) if who.may(&namespace.name, Right::Impersonate) => Ok(author),
+        (Some(name), _) => Ok(name.to_owned()),
+    }
+}
+
+/// What the headers of a save say.
+struct SaveHeaders {
+    author: Option<String>,
+    comment: String,
+    mtime: Option<String>,
+    empty: bool,
+}
+
+impl SaveHeaders {
+    fn read(headers: &HeaderMap, key: &Key, version: i64) -> Result<Self, Problem> {
+        let malformed = |text: &str| Problem::Malformed(text.to_owned());
+        if header(headers, "x-rainer-key").is_some_and(|sent| sent != key.as_str()) {
+            return Err(malformed("X-Rainer-Key must match URL key, or be omitted"));
+        }
+        let other = |sent: String| sent.trim().parse::<i64>() != Ok(version);
+        if header(headers, "x-rainer-version").is_some_and(other) {
+            return Err(malformed("X-Rainer-Version must match URL version, or be omitted"));
+        }
+        let author = header(headers, "x-rainer-author").filter(|author| !author.is_empty());
+        if author.as_ref().is_some_and(|author| author.len() > MAX_AUTHOR || has_control(author)) {
+            return Err(malformed("Malformed header: X-Rainer-Author"));
+        }
+        let comment = header(headers, "x-rainer-comment").unwrap_or_default();
+        if comment.len() > MAX_COMMENT || has_control(&comment) {
+            return Err(malformed("Malformed header: X-Rainer-Comment"));
+        }
+        let mtime = header(headers, "x-rainer-modified-time");
+        if mtime.as_ref().is_some_and(|mtime| OffsetDateTime::parse(mtime, &Rfc3339).is_err()) {
+            return Err(malformed("Malformed header: X-Rainer-Modified-Time"));
+        }
+        let empty = header(headers, "x-rainer-empty").map(|text| boolean(text.trim()));
+        let Some(empty) = empty.unwrap_or(Some(false)) else {
+            return Err(malformed("Malformed header: X-Rainer-Empty"));
+        };
+        Ok(Self { author, comment, mtime, empty })
+    }
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+/// Returns the text of a header. What is no UTF-8 is Latin-1, in which Python sends headers.
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    let bytes = headers.get(name)?.as_bytes();
+    Some(match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
+    })
+}
+
+#[cfg(test)]
+#[path = "api_tests.rs"]
+mod tests;

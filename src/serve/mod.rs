@@ -1,0 +1,26 @@
+//! The server of commits: Rainer's HTTP interface, and who may use it.
+//!
+//! ```text
+//!  connection ─▶ server ─ route ─▶ access ─┬▶ api ──┬▶ namespace ─ validate ─▶ journal, publisher
+//!                                          └▶ page ─┘
+//! ```
+//!
+//! * `server` listens, bounds what clients take, and is a good service.
+//! * `route` says what an address asks for, and `access` who asks and what they may do.
+//! * `api` is the interface for programs: what Rainer's clients expect, byte for byte.
+//! * `namespace` saves a commit, after `validate` has had a program look at it.
+//! * `metrics` tells how the server does, and `reply` makes replies that no other site can use.
+//!
+//! It keeps no commit and decides no version: [`crate::commits`] does.
+
+mod access;
+mod api;
+mod metrics;
+mod namespace;
+mod reply;
+mod route;
+mod server;
+mod tls;
+mod validate;
+
+pub use server::{ServeError, run};

@@ -1,0 +1,328 @@
+//! What a request asks for. Pure: it looks at the method and the address alone.
+
+use hyper::Method;
+use thiserror::Error;
+
+use crate::commits::{Key, KeyError};
+
+/// How many headers of a log are sent, if the client does not say how many it wants, and at most.
+const LOG_LIMIT: usize = 100;
+const MAX_LOG_LIMIT: usize = 1000;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Below the mount of a namespace.
+    Commits {
+        namespace: String,
+        what: What,
+    },
+    /// Compares the journal of a namespace with its keeper; repairs what differs if `repair`.
+    Published {
+        namespace: String,
+        repair: bool,
+    },
+    Healthy,
+    Metrics,
+    OpenApi,
+    /// A part of the page for people: the decoded segments of the path behind `/-/`, none for `/`.
+    Page {
+        segments: Vec<String>,
+        query: Vec<(String, String)>,
+    },
+    /// A form of the page.
+    Form {
+        segments: Vec<String>,
+    },
+}
+
+/// What is asked of the commits of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    List(ListOptions),
+    Payload { key: Key, version: Option<i64> },
+    Meta { key: Key, version: Option<i64> },
+    Log { key: Key, before: Option<i64>, limit: usize },
+    Save { key: Key, version: i64 },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListOptions {
+    /// Also removed keys.
+    pub all: bool,
+    pub payload_utf8: bool,
+    pub payload_base64: bool,
+}
+
+/// Why a request asks for nothing.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RouteError {
+    #[error("Not found")]
+    NotFound,
+    #[error("Method not allowed; allowed: {0}")]
+    Method(&'static str),
+    #[error("Malformed input: {0}")]
+    Malformed(String),
+}
+
+impl From<KeyError> for RouteError {
+    fn from(error: KeyError) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+/// Finds out what a request asks for. `is_namespace` tells the mounts.
+pub fn route(
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    is_namespace: impl Fn(&str) -> bool,
+) -> Result<Route, RouteError> {
+    let segments = segments(path)?;
+    let is_read = [Method::GET, Method::HEAD].contains(method);
+    let query: Vec<(String, String)> = match query {
+        Some(query) => form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        None => Vec::new(),
+    };
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match &*segments {
+        ["-", ours @ ..] => our_route(method, is_read, ours, query, is_namespace),
+        [] if is_read => Ok(Route::Page { segments: Vec::new(), query }),
+        [] => Err(RouteError::Method("GET, HEAD")),
+        [namespace, below @ ..] if is_namespace(namespace) => {
+            let what = what(method, is_read, below, &query)?;
+            Ok(Route::Commits { namespace: (*namespace).to_owned(), what })
+        }
+        _ => Err(RouteError::NotFound),
+    }
+}
+
+fn our_route(
+    method: &Method,
+    is_read: bool,
+    segments: &[&str],
+    query: Vec<(String, String)>,
+    is_namespace: impl Fn(&str) -> bool,
+) -> Result<Route, RouteError> {
+    let read_only = |route| if is_read { Ok(route) } else { Err(RouteError::Method("GET, HEAD")) };
+    match segments {
+        ["healthy"] => read_only(Route::Healthy),
+        ["metrics"] => read_only(Route::Metrics),
+        ["openapi.json"] => read_only(Route::OpenApi),
+        ["published", namespace] if is_namespace(namespace) => match method {
+            _ if is_read => Ok(Route::Published { namespace: (*namespace).to_owned(), repair: false }),
+            &Method::POST => Ok(Route::Published { namespace: (*namespace).to_owned(), repair: true }),
+            _ => Err(RouteError::Method("GET, HEAD, POST")),
+        },
+        ["published", ..] => Err(RouteError::NotFound),
+        _ => {
+            let segments = segments.iter().map(|segment| (*segment).to_owned()).collect();
+            match method {
+                _ if is_read => Ok(Route::Page { segments, query }),
+                &Method::POST => Ok(Route::Form { segments }),
+                _ => Err(RouteError::Method("GET, HEAD, POST")),
+            }
+        }
+    }
+}
+
+fn what(
+    method: &Method,
+    is_read: bool,
+    segments: &[&str],
+    query: &[(String, String)],
+) -> Result<What, RouteError> {
+    let read_only = |what| if is_read { Ok(what) } else { Err(RouteError::Method("GET, HEAD")) };
+    match segments {
+        [] => read_only(What::List(list_options(query)?)),
+        [key] => read_only(What::Payload { key: Key::parse(key)?, version: None }),
+        [key, "meta"] => read_only(What::Meta { key: Key::parse(key)?, version: None }),
+        [key, "-", "log"] => {
+            let (before, limit) = (number(query, "before")?, number(query, "limit")?);
+            let limit = limit.map_or(LOG_LIMIT, |limit| usize::try_from(limit).unwrap_or(0));
+            read_only(What::Log { key: Key::parse(key)?, before, limit: limit.clamp(1, MAX_LOG_LIMIT) })
+        }
+        [key, text] => {
+            let (key, version) = (Key::parse(key)?, version(text));
+            match method {
+                _ if is_read => match version {
+                    Some(version) => Ok(What::Payload { key, version: Some(version) }),
+                    None => Err(RouteError::NotFound),
+                },
+                &Method::POST => {
+                    let no_number = || RouteError::Malformed(format!("version {text:?} is no number"));
+                    Ok(What::Save { key, version: version.ok_or_else(no_number)? })
+                }
+                _ => Err(RouteError::Method("GET, HEAD, POST")),
+            }
+        }
+        [key, text, "meta"] => match version(text) {
+            Some(version) => read_only(What::Meta { key: Key::parse(key)?, version: Some(version) }),
+            None => Err(RouteError::NotFound),
+        },
+        _ => Err(RouteError::NotFound),
+    }
+}
+
+/// Returns the decoded segments of a path. A slash at the end counts for nothing.
+fn segments(path: &str) -> Result<Vec<String>, RouteError> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if path.is_empty() {
+        return Ok(Vec::new());
+    }
+    path.split('/').map(decoded).collect()
+}
+
+fn decoded(segment: &str) -> Result<String, RouteError> {
+    let malformed = || RouteError::Malformed(format!("{segment:?} is no part of an address"));
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let [first, tail @ ..] = rest {
+        match (first, tail) {
+            (b'%', [high, low, tail @ ..]) => {
+                let byte =
+                    data_encoding::HEXUPPER_PERMISSIVE.decode(&[*high, *low]).map_err(|_| malformed())?;
+                bytes.extend(byte);
+                rest = tail;
+            }
+            (b'%', _) => return Err(malformed()),
+            (byte, tail) => {
+                bytes.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| malformed())
+}
+
+/// Returns the version of an address: digits alone.
+fn version(text: &str) -> Option<i64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn list_options(query: &[(String, String)]) -> Result<ListOptions, RouteError> {
+    let mut options = ListOptions::default();
+    for (name, value) in query {
+        let option = match &**name {
+            "all" => &mut options.all,
+            "payload_utf8" => &mut options.payload_utf8,
+            "payload_base64" => &mut options.payload_base64,
+            _ => continue,
+        };
+        let wrong = || RouteError::Malformed(format!("{name}={value} is neither yes nor no"));
+        *option = boolean(value).ok_or_else(wrong)?;
+    }
+    Ok(options)
+}
+
+/// Reads one of Rainer's booleans.
+pub fn boolean(text: &str) -> Option<bool> {
+    match &*text.to_ascii_lowercase() {
+        "yes" | "true" | "1" => Some(true),
+        "no" | "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn number(query: &[(String, String)], name: &str) -> Result<Option<i64>, RouteError> {
+    let Some((_, value)) = query.iter().find(|(found, _)| found == name) else { return Ok(None) };
+    match version(value) {
+        Some(number) => Ok(Some(number)),
+        None => Err(RouteError::Malformed(format!("{name}={value} is no number"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(address: &str) -> Result<Route, RouteError> {
+        ask(&Method::GET, address)
+    }
+
+    fn ask(method: &Method, address: &str) -> Result<Route, RouteError> {
+        let (path, query) =
+            address.split_once('?').map_or((address, None), |(path, query)| (path, Some(query)));
+        route(method, path, query, |name| name == "diary")
+    }
+
+    fn of_diary(what: What) -> Result<Route, RouteError> {
+        Ok(Route::Commits { namespace: "diary".into(), what })
+    }
+
+    fn key(name: &str) -> Key {
+        Key::parse(name).unwrap()
+    }
+
+    #[test]
+    fn rainers_addresses_are_known_with_and_without_a_slash_at_the_end() {
+        let list = |all, payload_base64| {
+            of_diary(What::List(ListOptions { all, payload_utf8: false, payload_base64 }))
+        };
+        for address in ["/diary", "/diary/", "/diary?all=no", "/diary?all=0&other=x"] {
+            assert_eq!(get(address), list(false, false), "{address}");
+        }
+        assert_eq!(get("/diary?payload_base64=yes&all=True"), list(true, true));
+        for address in ["/diary/foo", "/diary/foo/", "/diary/f%6Fo", "/diary/f%6fo"] {
+            assert_eq!(get(address), of_diary(What::Payload { key: key("foo"), version: None }));
+        }
+        assert_eq!(get("/diary/foo/12"), of_diary(What::Payload { key: key("foo"), version: Some(12) }));
+        assert_eq!(get("/diary/foo/meta"), of_diary(What::Meta { key: key("foo"), version: None }));
+        assert_eq!(get("/diary/foo/1/meta"), of_diary(What::Meta { key: key("foo"), version: Some(1) }));
+        let log = What::Log { key: key("foo"), before: Some(7), limit: 3 };
+        assert_eq!(get("/diary/foo/-/log?before=7&limit=3"), of_diary(log));
+        let save = What::Save { key: key("meta"), version: 2 };
+        assert_eq!(ask(&Method::POST, "/diary/meta/2"), of_diary(save));
+        assert_eq!(get("/diary/-"), of_diary(What::Payload { key: key("-"), version: None }));
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_commit_is_refused() {
+        for address in
+            ["/other", "/diary/foo/bar", "/diary/foo/-1", "/diary/foo/1/2", "/diary/foo/99999999999999999999"]
+        {
+            assert_eq!(get(address), Err(RouteError::NotFound), "{address}");
+        }
+        let malformed = [
+            "/diary/..",
+            "/diary/%2e%2E",
+            "/diary/a%2Fb",
+            "/diary/%0a",
+            "/diary/%ff",
+            "/diary/%",
+            "/diary/%zz",
+        ];
+        for address in
+            malformed.into_iter().chain(["/diary//", "/diary?all=maybe", "/diary/foo/-/log?limit=x"])
+        {
+            assert!(matches!(get(address), Err(RouteError::Malformed(_))), "{address}: {:?}", get(address));
+        }
+        assert!(matches!(ask(&Method::POST, "/diary/foo/x"), Err(RouteError::Malformed(_))));
+        for (method, address) in [
+            (Method::POST, "/diary"),
+            (Method::DELETE, "/diary/foo/1"),
+            (Method::PUT, "/diary/foo"),
+            (Method::POST, "/-/metrics"),
+            (Method::POST, "/"),
+        ] {
+            assert!(matches!(ask(&method, address), Err(RouteError::Method(_))), "{method} {address}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_mount_is_ours() {
+        assert_eq!(get("/-/healthy"), Ok(Route::Healthy));
+        assert_eq!(get("/-/metrics/"), Ok(Route::Metrics));
+        assert_eq!(get("/"), Ok(Route::Page { segments: vec![], query: vec![] }));
+        let query = vec![("q".to_owned(), "a b".to_owned())];
+        assert_eq!(
+            get("/-/keys/diary?q=a+b"),
+            Ok(Route::Page { segments: vec!["keys".into(), "diary".into()], query })
+        );
+        let published = |repair| Ok(Route::Published { namespace: "diary".into(), repair });
+        assert_eq!(get("/-/published/diary"), published(false));
+        assert_eq!(ask(&Method::POST, "/-/published/diary"), published(true));
+        assert_eq!(get("/-/published/other"), Err(RouteError::NotFound));
+    }
+}

@@ -1,0 +1,318 @@
+//! The server: its listener, its connections, and its life as a service.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::pending;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sd_notify::NotifyState;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::access::Access;
+use super::api::{self, Problem};
+use super::namespace::{Namespace, SaveCounts};
+use super::reply::{Reply, full, reply, text};
+use super::route::{Route, RouteError, route};
+use super::validate::Validator;
+use super::{metrics, tls};
+use crate::commits::{self, JournalError};
+use crate::listen::{ConnectionPool, Grace};
+use crate::report::{Level, Log};
+use crate::settings::{Listen, ServeSettings};
+use crate::store::CredentialError;
+
+/// How many connections are served at once. Each has some 50 KiB, and while it saves a payload.
+const MAX_CONNECTIONS: usize = 256;
+
+/// A client that says nothing makes room for another sooner than one that waits for its reply.
+const GRACE: Grace = Grace { request: Duration::from_millis(500), reply: Duration::from_secs(2) };
+
+/// How long a client may take to send the head of its request.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long one request may take from the beginning of its connection to the end of its reply. A payload of 1
+/// MiB comes within it over a line of 300 kbit/s.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The greatest size of a request's head: a comment of 4 KiB, and what browsers add.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+
+/// How long a stopping server waits for requests that it has begun to answer.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The least pause between two signs of life, whatever the unit asks for.
+const MIN_FEED: Duration = Duration::from_millis(1);
+
+/// The delay after a failed accept: as long as descriptors are short, each attempt fails.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Why the server does not start.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    #[error("serve.commits.{namespace}: {source}")]
+    Journal { namespace: String, source: JournalError },
+    #[error("serve.users: {0}")]
+    Token(#[from] CredentialError),
+    #[error("serve.tls: {0}")]
+    Tls(String),
+    #[error("serve.listen: cannot listen on {address}: {source}")]
+    Listen { address: Listen, source: io::Error },
+}
+
+/// What the requests share.
+pub struct Server {
+    pub namespaces: BTreeMap<String, Namespace>,
+    pub access: Access,
+    /// Whether clients speak TLS.
+    pub is_secure: bool,
+    log: Log,
+}
+
+impl Server {
+    /// Opens the journals, and has their heads published.
+    async fn new(settings: &ServeSettings, log: Log) -> Result<Self, ServeError> {
+        let access = Access::new(settings)?;
+        let mut namespaces = BTreeMap::new();
+        for (name, section) in &settings.namespaces {
+            let journal = commits::open(&settings.database, &section.table).await;
+            let journal =
+                journal.map_err(|source| ServeError::Journal { namespace: name.clone(), source })?;
+            let namespace = Namespace {
+                name: name.clone(),
+                journal,
+                validator: Validator::new(&section.validate),
+                counts: SaveCounts::default(),
+            };
+            namespaces.insert(name.clone(), namespace);
+        }
+        Ok(Self { namespaces, access, is_secure: settings.tls.is_some(), log })
+    }
+
+    /// Answers a request.
+    async fn answer(&self, request: Request<Incoming>) -> Reply {
+        let uri = request.uri();
+        let found =
+            route(request.method(), uri.path(), uri.query(), |name| self.namespaces.contains_key(name));
+        let route = match found {
+            Ok(route) => route,
+            Err(error) => return refusal(&error),
+        };
+        // What watches the server is no user, and learns nothing of what it keeps.
+        match route {
+            Route::Healthy => return metrics::healthy(self).await,
+            Route::Metrics => return metrics::metrics(self).await,
+            Route::OpenApi => return openapi(),
+            _ => {}
+        }
+        let who = match self.access.who(request.method(), request.headers()) {
+            Ok(who) => who,
+            Err(denied) => return Problem::Denied(denied).reply(),
+        };
+        match route {
+            Route::Commits { namespace, what } => match self.namespaces.get(&namespace) {
+                Some(namespace) => {
+                    let (parts, body) = request.into_parts();
+                    let request = Request::from_parts(parts, body);
+                    api::answer(namespace, what, who, request).await
+                }
+                None => refusal(&RouteError::NotFound),
+            },
+            _ => refusal(&RouteError::NotFound),
+        }
+    }
+}
+
+fn refusal(error: &RouteError) -> Reply {
+    let status = match error {
+        RouteError::NotFound => StatusCode::NOT_FOUND,
+        RouteError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+        RouteError::Malformed(_) => StatusCode::BAD_REQUEST,
+    };
+    let mut reply = text(status, error);
+    if let RouteError::Method(allowed) = error {
+        reply.headers_mut().insert(hyper::header::ALLOW, hyper::header::HeaderValue::from_static(allowed));
+    }
+    reply
+}
+
+fn openapi() -> Reply {
+    reply(StatusCode::OK, "application/json", full(include_str!("openapi.json")))
+}
+
+/// Serves until `stop` is ready. Tells systemd when it is ready, that it is alive, and that it stops.
+pub async fn run(
+    settings: &ServeSettings,
+    log: Log,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose().map_err(ServeError::Tls)?;
+    let server = Arc::new(Server::new(settings, log.clone()).await?);
+    let failed = |source| ServeError::Listen { address: settings.listen.clone(), source };
+    let listener = Listener::open(&settings.listen).await.map_err(failed)?;
+    let address = listener.address(&settings.listen);
+    let names: Vec<&str> = server.namespaces.keys().map(String::as_str).collect();
+    log.say(Level::Notice, &format!("serving {} on {address}", names.join(", ")));
+    tell(&[NotifyState::Ready]);
+    let mut connections = ConnectionPool::new(GRACE);
+    tokio::select! {
+        never = serve(&server, &listener, acceptor.as_ref(), &mut connections) => match never {},
+        never = feed_watchdog() => match never {},
+        () = stop => {}
+    }
+    tell(&[NotifyState::Stopping]);
+    log.say(Level::Notice, "stopping");
+    drop(listener);
+    if let Listen::Unix(path) = &settings.listen {
+        let _ = std::fs::remove_file(path);
+    }
+    // Whoever has not got a reply by then gets none, and whether a save was kept is in the journal.
+    let _ = timeout(STOP_TIMEOUT, connections.all_ended()).await;
+    Ok(())
+}
+
+async fn serve(
+    server: &Arc<Server>,
+    listener: &Listener,
+    acceptor: Option<&TlsAcceptor>,
+    connections: &mut ConnectionPool,
+) -> Infallible {
+    loop {
+        let evictable_at = connections.next_eviction(MAX_CONNECTIONS);
+        tokio::select! {
+            accepted = listener.accept(), if evictable_at.is_none() => match accepted {
+                Ok(stream) => {
+                    let (server, acceptor) = (Arc::clone(server), acceptor.cloned());
+                    connections.admit(|has_requested| converse(server, stream, acceptor, has_requested));
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
+            },
+            () = sleep_until(evictable_at.unwrap_or_else(Instant::now)), if evictable_at.is_some() => {
+                connections.evict();
+            }
+            () = connections.one_ended() => {}
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse(
+    server: Arc<Server>,
+    stream: Stream,
+    acceptor: Option<TlsAcceptor>,
+    has_requested: Arc<AtomicBool>,
+) {
+    let conversation = async {
+        match (stream, acceptor) {
+            (Stream::Tcp(stream), Some(acceptor)) => {
+                // A client that does not speak TLS sees it, and nobody else is concerned.
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    answer_one(server, stream, has_requested).await;
+                }
+            }
+            (Stream::Tcp(stream), None) => answer_one(server, stream, has_requested).await,
+            (Stream::Unix(stream), _) => answer_one(server, stream, has_requested).await,
+        }
+    };
+    let _ = timeout(DEADLINE, conversation).await;
+}
+
+async fn answer_one<S>(server: Arc<Server>, stream: S, has_requested: Arc<AtomicBool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        has_requested.store(true, Ordering::Relaxed);
+        let server = Arc::clone(&server);
+        async move { Ok::<_, Infallible>(server.answer(request).await) }
+    });
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .keep_alive(false)
+        // A client may close its sending half after the request.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    // The client sees an error too.
+    let _ = conversation.await;
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Stream {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+impl Listener {
+    async fn open(listen: &Listen) -> io::Result<Self> {
+        match listen {
+            Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
+            Listen::Unix(path) => match UnixListener::bind(path) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    // A socket that nobody listens on is what a killed server left.
+                    if tokio::net::UnixStream::connect(path).await.is_ok() {
+                        return Err(error);
+                    }
+                    std::fs::remove_file(path)?;
+                    UnixListener::bind(path).map(Self::Unix)
+                }
+                bound => bound.map(Self::Unix),
+            },
+        }
+    }
+
+    /// Returns where clients reach it: with the port that the kernel chose for port 0.
+    fn address(&self, listen: &Listen) -> Listen {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| listen.clone(), Listen::Tcp),
+            Self::Unix(_) => listen.clone(),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // A reply is one write, and its client waits for it.
+                let _ = stream.set_nodelay(true);
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+}
+
+/// Tells systemd, where it listens.
+fn tell(states: &[NotifyState<'_>]) {
+    // A service manager that does not listen stops the server, and says why.
+    let _ = sd_notify::notify(false, states);
+}
+
+/// Tells systemd again and again that this loop turns.
+async fn feed_watchdog() -> Infallible {
+    let mut micros = 0;
+    if !sd_notify::watchdog_enabled(false, &mut micros) {
+        return pending().await;
+    }
+    let mut ticks = interval((Duration::from_micros(micros) / 2).max(MIN_FEED));
+    loop {
+        ticks.tick().await;
+        tell(&[NotifyState::Watchdog]);
+    }
+}
