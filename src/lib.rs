@@ -20,6 +20,8 @@
 //! * [`cli`] defines the command line, one file per subcommand.
 //! * [`daemon`] is the loop around the core: it tells the watches what happens, performs what they want done,
 //!   and tells systemd that it is alive. It decides nothing about a watch.
+//! * [`serve`] is another program in the same binary: the HTTP server of versioned configuration, without rights
+//!   and without the daemon.
 //! * [`control`] lets operators see and steer the daemon, over a socket that a thread of its own serves.
 //! * [`metrics`] exports counts and the current state in the format of Prometheus.
 //! * [`report`] defines one report per event, and turns each into a log line and a count.
@@ -35,6 +37,8 @@
 //!   announced and withdrawn.
 //! * [`config`] turns `*.twc` files into plain [`model::WatchSpec`]s. A short-lived, unprivileged and limited
 //!   child evaluates the scripts; the daemon itself holds no interpreter.
+//! * [`commits`] keeps every version of a configuration in a journal, a table of a database.
+//! * [`listen`] bounds what the clients of a listener take.
 //! * [`settings`] combines flags, environment variables and `twitcher.toml`.
 //! * [`store`] turns each node into the stream of its latest states. Sessions, backoff and resync stay inside
 //!   it. Once a node stops changing, the last state that the store reported is the node's state. Each store

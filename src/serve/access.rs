@@ -16,7 +16,7 @@ use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, ORIGIN};
 use hyper::{Method, Uri};
 use thiserror::Error;
 
-use crate::settings::{Grant, Right, ServeSettings, UserToken};
+use crate::settings::{Grant, Listen, Right, ServeSettings, UserToken};
 use crate::store::CredentialError;
 
 /// The name of the session's cookie.
@@ -34,7 +34,8 @@ const MAX_SESSIONS: usize = 10_000;
 /// The users, and their sessions.
 pub struct Access {
     users: Vec<User>,
-    hosts: Vec<String>,
+    /// The names of this server; `None` on a socket, to which no name leads a browser.
+    hosts: Option<Vec<String>>,
     sessions: Mutex<HashMap<String, Session>>,
 }
 
@@ -118,7 +119,11 @@ impl Access {
             Ok(User { name: user.name.clone(), token, may: user.may.clone() })
         });
         let users = users.collect::<Result<_, CredentialError>>()?;
-        Ok(Self { users, hosts: settings.hosts.clone(), sessions: Mutex::default() })
+        let hosts = match settings.listen {
+            Listen::Tcp(_) => Some(settings.hosts.clone()),
+            Listen::Unix(_) => None,
+        };
+        Ok(Self { users, hosts, sessions: Mutex::default() })
     }
 
     pub fn has_users(&self) -> bool {
@@ -185,11 +190,11 @@ impl Access {
     /// Denies a name that leads to this host and is not ours: a page of that name's site would be let in.
     fn require_own_name(&self, headers: &HeaderMap) -> Result<(), Denied> {
         // Only HTTP/1.0 may leave it out, which no browser speaks.
-        let Some(host) = headers.get(HOST) else { return Ok(()) };
+        let (Some(hosts), Some(host)) = (&self.hosts, headers.get(HOST)) else { return Ok(()) };
         let host = host.to_str().unwrap_or_default().to_ascii_lowercase();
         let name = name_of(&host);
         let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-        if is_address || name == "localhost" || self.hosts.iter().any(|own| own == name) {
+        if is_address || name == "localhost" || hosts.iter().any(|own| own == name) {
             return Ok(());
         }
         Err(Denied::Forbidden(format!("this server is not {name}; name it in `hosts` of [serve]")))

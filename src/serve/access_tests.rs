@@ -6,7 +6,11 @@ fn access(users: &[(&str, &str, Right)]) -> Access {
         token: sha256(token.as_bytes()),
         may: vec![Grant { namespace: Some("diary".to_owned()), right: *right }],
     });
-    Access { users: users.collect(), hosts: vec!["config.example".to_owned()], sessions: Mutex::default() }
+    Access {
+        users: users.collect(),
+        hosts: Some(vec!["config.example".to_owned()]),
+        sessions: Mutex::default(),
+    }
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration;
-use super::environment::absolute;
+use super::environment::{absolute, variable};
 use super::error::SettingsError;
 use super::file::SettingsFile;
 use super::secret_setting::SecretSetting;
@@ -20,7 +20,8 @@ use crate::store::{Secret, SecretFile, StoreSettings};
 use crate::text::suggest;
 
 const LISTEN: &str = "127.0.0.1:8080";
-const DATABASE: &str = "sqlite:/var/lib/twitcher/commits.db";
+/// The directory of the embedded database, unless systemd has made one for the unit (`StateDirectory=`).
+const STATE_DIRECTORY: &str = "/var/lib/twitcher";
 
 /// Rainer's.
 const PUBLISH_PERIOD: Duration = Duration::from_secs(90);
@@ -107,12 +108,7 @@ impl ServeSettings {
         };
         let settings = Self {
             listen: listen(section, file)?,
-            database: section
-                .database
-                .as_deref()
-                .unwrap_or(DATABASE)
-                .parse()
-                .map_err(|error| file.error("serve.database", error))?,
+            database: database(section, file)?,
             hosts: section.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             tls: tls(section, file)?,
             namespaces: namespaces(section, file)?,
@@ -148,6 +144,15 @@ fn listen(section: &ServeSection, file: &SettingsFile) -> Result<Listen, Setting
         Some(_) => Err(wrong()),
         None => text.parse().map(Listen::Tcp).map_err(|_| wrong()),
     }
+}
+
+fn database(section: &ServeSection, file: &SettingsFile) -> Result<Database, SettingsError> {
+    if let Some(text) = &section.database {
+        return text.parse().map_err(|error| file.error("serve.database", error));
+    }
+    let made = variable("STATE_DIRECTORY").map(PathBuf::from);
+    let directory = made.filter(|path| path.is_absolute()).unwrap_or_else(|| STATE_DIRECTORY.into());
+    Ok(Database::Sqlite(directory.join("commits.db")))
 }
 
 fn tls(section: &ServeSection, file: &SettingsFile) -> Result<Option<ServeTls>, SettingsError> {
@@ -294,3 +299,7 @@ impl fmt::Display for Listen {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use source::Source;
 
 /// Each room with the rooms that it may use. The table lists a room after all rooms that it uses, so there
 /// can be no circle.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 26] = [
     ("text", &[]),
     ("model", &["text"]),
     ("sys", &["model"]),
@@ -23,7 +23,9 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("content", &["model"]),
     ("value", &["model", "text"]),
     ("store", &["content", "model", "sys", "text", "trust", "value"]),
-    ("settings", &["model", "store", "text", "trust"]),
+    ("listen", &[]),
+    ("commits", &["model", "value"]),
+    ("settings", &["commits", "model", "store", "text", "trust"]),
     ("config", &["model", "sys", "text", "trust", "value"]),
     ("decode", &["model", "sys", "text"]),
     ("watch", &["model"]),
@@ -34,7 +36,11 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("report", &["action", "ledger", "model", "service", "store", "sys", "text", "watch"]),
     ("cache", &["model", "report", "sys"]),
     ("metrics", &["action", "ledger", "model", "report", "service", "watch"]),
-    ("control", &["action", "cache", "ledger", "metrics", "model", "report", "sys", "text", "trust"]),
+    (
+        "control",
+        &["action", "cache", "ledger", "listen", "metrics", "model", "report", "sys", "text", "trust"],
+    ),
+    ("serve", &["commits", "listen", "model", "report", "settings", "store", "sys", "text"]),
     (
         "daemon",
         &[
@@ -46,8 +52,8 @@ const ARROWS: [(&str, &[&str]); 23] = [
         "cli",
         &[
             "act", "action", "cache", "config", "content", "control", "daemon", "decode", "ledger",
-            "metrics", "model", "report", "service", "settings", "store", "sys", "text", "trust", "value",
-            "watch",
+            "metrics", "model", "report", "serve", "service", "settings", "store", "sys", "text", "trust",
+            "value", "watch",
         ],
     ),
     ("main", &["cli"]),

@@ -112,6 +112,25 @@ fn the_unit_file_and_its_drop_in_pass_systemd_analyze_verify() {
     }
 }
 
+// It is meant to run as nobody, on a host where the daemon is root.
+#[test]
+fn the_unit_of_the_server_passes_systemd_analyze_and_is_confined() {
+    let unit = fs::read_to_string(here("systemd/twitcher-serve.service")).unwrap();
+    assert!(unit.lines().any(|line| line == "DynamicUser=yes"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("twitcher-serve.service");
+    fs::write(&path, unit.replace("/usr/sbin/twitcher", env!("CARGO_BIN_EXE_twitcher"))).unwrap();
+    let analyze = |args: &[&str]| {
+        let mut analyze = command("systemd-analyze");
+        analyze.env("SYSTEMD_UNIT_PATH", "/usr/lib/systemd/system").args(args).arg(&path);
+        analyze.output().expect("systemd-analyze is missing: apt-get install -y systemd")
+    };
+    let said = String::from_utf8_lossy(&analyze(&["verify", "--man=no"]).stderr).into_owned();
+    assert_eq!(said.lines().filter(|line| line.contains("twitcher")).collect::<Vec<_>>(), [""; 0]);
+    let rated = analyze(&["security", "--offline=true", "--no-pager", "--threshold=30"]);
+    assert!(rated.status.success(), "its exposure is over 3.0: {}", String::from_utf8_lossy(&rated.stdout));
+}
+
 /// The exposure level that `systemd-analyze security` gives the unit, from 0 (good) to 10.
 fn exposure(hardened: bool) -> f64 {
     let output = systemd_analyze(&["security", "--offline=true", "--no-pager"], unit(hardened).path());

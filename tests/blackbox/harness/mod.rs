@@ -9,6 +9,7 @@
 
 mod certificates;
 mod command;
+mod commit_server;
 pub mod control;
 mod ensemble;
 mod etcd;
@@ -43,6 +44,7 @@ mod zookeeper_client;
 
 pub use certificates::{Authority, Validity};
 pub use command::command;
+pub use commit_server::CommitServer;
 pub use ensemble::Ensemble;
 pub use etcd::{Etcd, etcdctl, program as etcd_program};
 pub use etcd_client::EtcdClient;

@@ -1,0 +1,7 @@
+//! Versioned configuration: `twitcher serve`, with foreign clients where there are some.
+
+mod access;
+mod api;
+mod faults;
+mod openapi;
+mod rainer;
