@@ -158,6 +158,7 @@ async fn what_this_program_does_not_know_is_refused_and_not_touched() {
     let kept: i64 = scratch.connection().query_row("SELECT x FROM mine", [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 1);
     assert!(scratch.try_open("other").await.is_ok(), "a namespace of its own");
+    let scratch = Scratch::new();
     fs::write(scratch.path(), "no database, but a text that is long enough to be taken for one").unwrap();
     assert!(matches!(scratch.try_open("diary").await, Err(JournalError::Refused(_))));
     assert!(fs::read(scratch.path()).unwrap().starts_with(b"no database"));

@@ -37,7 +37,8 @@ impl FromStr for Database {
         let Some(path) = text.strip_prefix("sqlite:") else {
             return Err(TargetError::Database(text.to_owned()));
         };
-        let path = path.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(path);
+        // As in other URLs, a host could stand between two slashes and a third one.
+        let path = path.strip_prefix("//").unwrap_or(path);
         if !path.starts_with('/') || path.ends_with('/') {
             return Err(TargetError::Path(text.to_owned()));
         }
