@@ -118,7 +118,7 @@ fn a_member_that_the_store_refuses_is_said_once_shown_and_tried_again() {
 // "1,000 members on 50 daemons over a leader's death (each back or kept, no duplicates; time reported)"
 on_every_server!(members_of_many_daemons_outlive_the_leader);
 fn members_of_many_daemons_outlive_the_leader(store: Store) {
-    let (daemons, each) = load((4, 25), (5, 200));
+    let (daemons, each) = load((4, 25), (50, 20));
     let ensemble = Ensemble::start(store);
     let sandbox = &Sandbox::on_ensemble(&ensemble);
     sandbox.config(
