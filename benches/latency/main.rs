@@ -3,8 +3,8 @@
 //!
 //! Both sides are processes with the same action, the same server and the same client that updates nodes.
 //! They take turns, so that whatever else the machine does affects both. The daemon is compared with the
-//! [`floor`], in `ledger` and `cached` with itself without a ledger and without a cache, and in `etcdctl` with
-//! that program.
+//! [`floor`], in `ledger` and `cached` with itself without a ledger and without a cache, and in `etcdctl`
+//! with that program.
 
 use std::error::Error;
 use std::process::ExitCode;

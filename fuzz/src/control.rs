@@ -1,8 +1,8 @@
 //! Fuzzes what clients send to the control socket, through the real server on a connection in memory.
 //!
 //! Whatever the client sends, it gets a valid reply or the connection ends. The daemon gets a command only
-//! from a POST that names it, and from the network only requests for its metrics. A cache answers too, which has
-//! one node with data and one that is known to be absent.
+//! from a POST that names it, and from the network only requests for its metrics. A cache answers too, which
+//! has one node with data and one that is known to be absent.
 
 use std::cell::OnceCell;
 use std::fs::File;

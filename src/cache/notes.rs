@@ -83,7 +83,8 @@ pub fn seconds(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
-/// Returns the time of a second. A damaged cache may have any number, and none of a year that cannot be shown.
+/// Returns the time of a second. A damaged cache may have any number, and none of a year that cannot be
+/// shown.
 pub fn time(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds.clamp(0, LAST_SECOND) as u64)
 }

@@ -2,7 +2,8 @@
 //! nodes and stores.
 //!
 //! It is silent about every error. It waits for the daemon for [`DAEMON_WAIT`], and ends within a second
-//! whatever the store does: a shell waits for it. It exits 1 where no name belongs, so that the shell completes something else there.
+//! whatever the store does: a shell waits for it. It exits 1 where no name belongs, so that the shell
+//! completes something else there.
 
 use std::error::Error;
 use std::ffi::OsString;

@@ -1,7 +1,8 @@
 //! The claim of a member: who keeps it, and which file it is.
 //!
-//! For whoever reads a node or lists its children, members whose keeper is dead are not there: nobody has the lock, and
-//! nobody has written the claim for a session timeout. In that time the next keeper can take them over.
+//! For whoever reads a node or lists its children, members whose keeper is dead are not there: nobody has the
+//! lock, and nobody has written the claim for a session timeout. In that time the next keeper can take them
+//! over.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
