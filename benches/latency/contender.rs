@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -123,7 +123,7 @@ impl Nodes {
     }
 
     /// The config files of the watches.
-    fn configs(&self, bench: &Bench) -> Vec<String> {
+    pub fn configs(&self, bench: &Bench) -> Vec<String> {
         let each = self.files(bench, self.count, "index", "node");
         each.chain(self.files(bench, self.crowd, "0", &format!("\"{CROWD}\" + index"))).collect()
     }
@@ -155,10 +155,37 @@ impl Nodes {
 pub struct Contender {
     command: Command,
     process: Child,
-    log: Option<PathBuf>,
-    control_socket: PathBuf,
     _service_manager: Option<UnixDatagram>,
-    _dir: TempDir,
+    dir: Directory,
+}
+
+/// What a process has on the disk.
+pub struct Directory {
+    path: TempDir,
+    state: PathBuf,
+}
+
+impl Directory {
+    pub fn new() -> Result<Self> {
+        // Not in or below /tmp, where others' files would wake the daemon: it watches the directories above
+        // its configs.
+        let path = tempfile::tempdir_in("/var/tmp")?;
+        let state = path.path().join("state");
+        Ok(Self { path, state })
+    }
+
+    /// Returns the path of a file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.path().join(name)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.file("log")
+    }
+
+    fn control_socket(&self) -> PathBuf {
+        self.file("control.sock")
+    }
 }
 
 impl Contender {
@@ -174,13 +201,7 @@ impl Contender {
         bench: &Bench,
         nodes: &Nodes,
     ) -> Result<Self> {
-        // Not in or below /tmp, where others' files would wake the daemon: it watches the directories above
-        // its configs.
-        let dir = tempfile::tempdir_in("/var/tmp")?;
-        let control_socket = dir.path().join("control.sock");
-        let mut service_manager = None;
-        let mut log = None;
-        let mut command = match (side, against) {
+        let command = match (side, against) {
             (Side::Floor, Against::Floor) => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args([floor::MODE, bench.server.store.name(), address]);
@@ -197,33 +218,41 @@ impl Contender {
                 command
             }
             (Side::Daemon, _) | (Side::Floor, Against::NoLedger) => {
-                // Not beside the log: the daemon also watches the directory above its configs.
-                let configs = dir.path().join("etc").join("twitcher");
-                fs::create_dir_all(&configs)?;
-                for (number, config) in nodes.configs(bench).into_iter().enumerate() {
-                    fs::write(configs.join(format!("bench-{number}.twc")), config)?;
+                let mut dir = Directory::new()?;
+                if side == Side::Floor {
+                    dir.state = PathBuf::from("/dev/null/none");
                 }
-                fs::write(configs.join("twitcher.toml"), "[metrics]\nlisten = \"127.0.0.1:0\"\n")?;
-                let log = log.insert(dir.path().join("log"));
-                let mut command = Command::new(env!("CARGO_BIN_EXE_twitcher"));
-                command
-                    .args(["run", "--store", &bench.server.store.url(address), "--config-path"])
-                    .arg(configs);
-                let state = match side {
-                    Side::Floor => Path::new("/dev/null/none").to_owned(),
-                    Side::Daemon => dir.path().join("state"),
-                };
-                command.arg("--state-dir").arg(state).arg("--log-file").arg(log);
-                command.arg("--control-socket").arg(&control_socket);
-                let notify = dir.path().join("notify");
-                service_manager = Some(UnixDatagram::bind(&notify)?);
-                // The value in the systemd unit.
-                command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "30000000");
-                command
+                let store = bench.server.store.url(address);
+                return Self::start_daemon(&store, dir, nodes.configs(bench), "");
             }
         };
+        Self::spawn(command, Directory::new()?, None)
+    }
+
+    /// Starts a daemon with these config files and settings.
+    pub fn start_daemon(store: &str, dir: Directory, configs: Vec<String>, settings: &str) -> Result<Self> {
+        // Not beside the log: the daemon also watches the directory above its configs.
+        let directory = dir.file("etc").join("twitcher");
+        fs::create_dir_all(&directory)?;
+        for (number, config) in configs.into_iter().enumerate() {
+            fs::write(directory.join(format!("bench-{number}.twc")), config)?;
+        }
+        let metrics = "[metrics]\nlisten = \"127.0.0.1:0\"\n";
+        fs::write(directory.join("twitcher.toml"), format!("{settings}{metrics}"))?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_twitcher"));
+        command.args(["run", "--store", store, "--config-path"]).arg(directory);
+        command.arg("--state-dir").arg(&dir.state).arg("--log-file").arg(dir.log());
+        command.arg("--control-socket").arg(dir.control_socket());
+        let notify = dir.file("notify");
+        let service_manager = UnixDatagram::bind(&notify)?;
+        // The value in the systemd unit.
+        command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "30000000");
+        Self::spawn(command, dir, Some(service_manager))
+    }
+
+    fn spawn(mut command: Command, dir: Directory, service_manager: Option<UnixDatagram>) -> Result<Self> {
         let process = command.stdin(Stdio::null()).spawn()?;
-        Ok(Self { command, process, log, control_socket, _service_manager: service_manager, _dir: dir })
+        Ok(Self { command, process, _service_manager: service_manager, dir })
     }
 
     /// Starts a process, and waits until the server has all its watches. Also returns when it was connected.
@@ -244,8 +273,8 @@ impl Contender {
         Ok((contender, connected))
     }
 
-    pub fn control_socket(&self) -> &Path {
-        &self.control_socket
+    pub fn control_socket(&self) -> PathBuf {
+        self.dir.control_socket()
     }
 
     /// The memory, once it has not changed for 2 s.
@@ -268,6 +297,11 @@ impl Contender {
         usage::memory(self.process.id())
     }
 
+    /// The resident memory of all its processes in MiB.
+    pub fn resident(&self) -> Result<Usage> {
+        usage::resident(self.process.id())
+    }
+
     /// The processor time of all its processes in milliseconds, with that of its actions.
     pub fn processor(&self) -> Result<Usage> {
         usage::processor(self.process.id())
@@ -280,7 +314,7 @@ impl Contender {
 
     /// Kills the process of the daemon's store.
     pub fn kill_store(&self) -> Result<()> {
-        let stores = usage::stores(self.process.id())?;
+        let stores = usage::helpers(self.process.id(), "store")?;
         let store = stores.first().ok_or("the daemon's store has no process")?;
         Ok(kill(Pid::from_raw(store.cast_signed()), Signal::SIGKILL)?)
     }
@@ -301,7 +335,7 @@ impl Contender {
     /// Fails if the process has ended.
     pub fn check(&mut self) -> Result<()> {
         let Some(status) = self.process.try_wait()? else { return Ok(()) };
-        let log = self.log.as_ref().and_then(|log| fs::read_to_string(log).ok());
+        let log = fs::read_to_string(self.dir.log()).ok();
         Err(format!("{}\nended too early: {status}", log.unwrap_or_default()).into())
     }
 }

@@ -47,7 +47,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
     let (mut wrong, mut seconds, mut answers) = (0, Vec::new(), Vec::new());
     // The first time is not counted, because caches are cold.
     for round in 0..=scale.crowds {
-        let probe = Probe::start(daemon.control_socket().to_owned());
+        let probe = Probe::start(daemon.control_socket());
         let once = once(bench, &nodes, round).await?;
         let asked = probe.stop()?;
         wrong += once.wrong;

@@ -3,13 +3,15 @@
 //!
 //! Both sides are processes with the same action, the same server and the same client that updates nodes.
 //! They take turns, so that whatever else the machine does affects both. The daemon is compared with the
-//! [`floor`], in `ledger` with itself without a ledger, and in `etcdctl` with that program.
+//! [`floor`], in `ledger` and `cached` with itself without a ledger and without a cache, and in `etcdctl`
+//! with that program.
 
 use std::error::Error;
 use std::process::ExitCode;
 
 mod arming;
 mod burst;
+mod cached;
 mod client;
 mod contender;
 mod copy;
@@ -22,6 +24,7 @@ mod operators;
 mod proxy;
 mod restart;
 mod server;
+mod services;
 mod spaced;
 mod stamps;
 mod table;
@@ -38,7 +41,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const HELP: &str = include_str!("help.txt");
 
-const MEASUREMENTS: [&str; 12] = [
+const MEASUREMENTS: [&str; 14] = [
     "spaced",
     "burst",
     "crowd",
@@ -47,7 +50,9 @@ const MEASUREMENTS: [&str; 12] = [
     "restart",
     "many",
     "operators",
+    "cached",
     "idle",
+    "services",
     "fleet",
     "etcdctl",
     "copy",
@@ -64,6 +69,11 @@ struct Scale {
     many_watches: usize,
     restarts: usize,
     idle_seconds: u64,
+    services: usize,
+    /// How often a check turns.
+    turns: usize,
+    /// How long the checks of services are measured.
+    check_seconds: u64,
     hosts: usize,
     fleet_updates: usize,
     /// How many nodes change while a watcher is away.
@@ -84,6 +94,9 @@ const FULL: Scale = Scale {
     many_watches: 100_000,
     restarts: 3,
     idle_seconds: 20,
+    services: 500,
+    turns: 100,
+    check_seconds: 10,
     hosts: 200,
     fleet_updates: 20,
     missed: 100,
@@ -102,6 +115,9 @@ const QUICK: Scale = Scale {
     many_watches: 20_000,
     restarts: 1,
     idle_seconds: 4,
+    services: 100,
+    turns: 15,
+    check_seconds: 3,
     hosts: 20,
     fleet_updates: 4,
     missed: 20,
@@ -242,8 +258,14 @@ impl Plan {
         if self.wants("operators") {
             operators::measure(bench, scale, table).await?;
         }
+        if self.wants("cached") {
+            cached::measure(bench, scale, table).await?;
+        }
         if self.wants("idle") {
             idle::measure(bench, scale, table).await?;
+        }
+        if self.wants("services") {
+            services::measure(bench, scale, table).await?;
         }
         if self.wants("fleet") {
             fleet::measure(bench, scale, table).await?;

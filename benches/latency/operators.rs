@@ -24,7 +24,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
     let mut daemon = Contender::start(Side::Daemon, Against::Floor, bench, &nodes)?;
     bench.armed(&mut [&mut daemon], scale.watches).await?;
     daemon.settled_memory().await?;
-    let socket = daemon.control_socket().to_owned();
+    let socket = daemon.control_socket();
 
     for (what, resource) in [("status", "/v1/watches"), ("metrics", "/metrics")] {
         let times = (0..scale.updates / 10).map(|_| fetch(&socket, resource)).collect::<Result<Vec<_>>>()?;
@@ -87,12 +87,16 @@ impl Drop for ConstantRequests {
 /// How many milliseconds a request takes.
 pub fn fetch(socket: &Path, resource: &str) -> Result<f64> {
     let start = Instant::now();
+    ask(socket, resource)?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+/// Returns the reply to a request.
+pub fn ask(socket: &Path, resource: &str) -> Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     write!(stream, "GET {resource} HTTP/1.1\r\nHost: twitcher\r\nConnection: close\r\n\r\n")?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
-    match reply.starts_with(b"HTTP/1.1 200") {
-        true => Ok(start.elapsed().as_secs_f64() * 1e3),
-        false => Err(String::from_utf8_lossy(&reply).into()),
-    }
+    let text = String::from_utf8_lossy(&reply).into_owned();
+    if reply.starts_with(b"HTTP/1.1 200") { Ok(text) } else { Err(text.into()) }
 }

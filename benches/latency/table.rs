@@ -57,7 +57,8 @@ impl Table {
     /// What all processes of each side use, and then the daemon's part and that of its store.
     pub fn usage(&mut self, name: &str, unit: Unit, values: &Both<Usage>, goal: Goal) {
         self.row(name, unit, values.map(|usage| usage.total()), goal);
-        let parts = [("the daemon alone", values.daemon.own), ("its store's process", values.daemon.stores)];
+        let parts =
+            [("the daemon alone", values.daemon.own), ("the processes of its store", values.daemon.stores)];
         for (part, value) in parts {
             self.row(&format!("    {part}"), unit, Both { floor: f64::NAN, daemon: value }, Goal::None);
         }

@@ -1,4 +1,4 @@
-//! What a process and the processes that it has started for its stores use of the machine.
+//! What a process and the processes that it has started for its stores and members use of the machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use crate::Result;
 
-/// An amount for the process itself, and one for the processes of its stores together.
+/// An amount for the process itself, and one for the processes of its stores and of its members together.
 #[derive(Clone, Copy)]
 pub struct Usage {
     pub own: f64,
@@ -23,9 +23,18 @@ impl Usage {
 /// The memory in MiB. Of what a process has in common with others, such as its program, only its share is
 /// counted (PSS).
 pub fn memory(pid: u32) -> Result<Usage> {
+    pages(pid, "Pss:")
+}
+
+/// The resident memory in MiB (RSS), with all that a process has in common with others.
+pub fn resident(pid: u32) -> Result<Usage> {
+    pages(pid, "Rss:")
+}
+
+fn pages(pid: u32, kind: &str) -> Result<Usage> {
     sum(pid, |process| {
         let sums = fs::read_to_string(process.join("smaps_rollup"))?;
-        Ok(field(&sums, "Pss:")? as f64 / 1024.0)
+        Ok(field(&sums, kind)? as f64 / 1024.0)
     })
 }
 
@@ -53,8 +62,9 @@ pub fn processor(pid: u32) -> Result<Usage> {
     })
 }
 
-/// The processes that serve the stores of a daemon.
-pub fn stores(pid: u32) -> Result<Vec<u32>> {
+/// The processes that a daemon has for its stores: those that watch nodes (`store`), or those that keep
+/// members (`keep`).
+pub fn helpers(pid: u32, kind: &str) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for process in fs::read_dir("/proc")? {
         let process = process?;
@@ -62,8 +72,8 @@ pub fn stores(pid: u32) -> Result<Vec<u32>> {
         // It may have ended meanwhile.
         let Ok(status) = fs::read_to_string(process.path().join("status")) else { continue };
         let Ok(command) = fs::read(process.path().join("cmdline")) else { continue };
-        let is_store = command.split(|byte| *byte == 0).nth(1) == Some(b"store");
-        if is_store && field(&status, "PPid:")? == u64::from(pid) {
+        let is_such = command.split(|byte| *byte == 0).nth(1) == Some(kind.as_bytes());
+        if is_such && field(&status, "PPid:")? == u64::from(pid) {
             found.push(child);
         }
     }
@@ -73,8 +83,8 @@ pub fn stores(pid: u32) -> Result<Vec<u32>> {
 fn sum(pid: u32, amount: impl Fn(&Path) -> Result<f64>) -> Result<Usage> {
     let process = |pid: u32| PathBuf::from(format!("/proc/{pid}"));
     let mut usage = Usage { own: amount(&process(pid))?, stores: 0.0 };
-    for store in stores(pid)? {
-        usage.stores += amount(&process(store))?;
+    for helper in [helpers(pid, "store")?, helpers(pid, "keep")?].concat() {
+        usage.stores += amount(&process(helper))?;
     }
     Ok(usage)
 }

@@ -1,44 +1,83 @@
 //! Fuzzes what clients send to the control socket, through the real server on a connection in memory.
 //!
 //! Whatever the client sends, it gets a valid reply or the connection ends. The daemon gets a command only
-//! from a POST that names it, and from the network only requests for its metrics.
+//! from a POST that names it, and from the network only requests for its metrics. A cache answers too, which
+//! has one node with data and one that is known to be absent.
 
 use std::cell::OnceCell;
+use std::fs::File;
 use std::sync::Arc;
 
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use twitcher::action::output::Piece;
+use twitcher::cache::{Cache, CacheReader};
 use twitcher::control::routes::{Client, Routes, Scope};
 use twitcher::control::{CommandResult, DaemonRequest, OutputPiece, RequestError, server};
 use twitcher::metrics::Metrics;
+use twitcher::model::{Content, Facet, LogFormat, NodePath, State, Subject, Version};
+use twitcher::report::log::Target;
+use twitcher::report::stream::LogStream;
+use twitcher::report::{Level, Log, Reporter};
 
 /// The size of the connection's buffer, larger than any reply.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// The store of the cache, and the data of its node `/n`. The node `/gone` is absent.
+const STORE: &str = "zk://localhost:2181";
+const CACHED: &[u8] = b"\0\xff cached";
+
+/// What is there once for all inputs.
+struct Fixture {
+    runtime: Runtime,
+    metrics: Arc<Metrics>,
+    cache: CacheReader,
+    _cache: Cache,
+    _directory: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let nowhere = File::options().write(true).open("/dev/null").expect("/dev/null");
+        let target = Target::Stream(LogStream::of("nowhere", nowhere));
+        let (log, _) = Log::start(target, Level::Error, LogFormat::Text).expect("a log");
+        let cache = Cache::open(directory.path(), 1 << 20, &Reporter::new(log, metrics.clone()));
+        let cache = cache.expect("a cache");
+        let store = cache.of_store(STORE);
+        let version = Version { incarnation: 1, revision: 2, number: 3 };
+        let present = State::Present { version, content: Content::Data(CACHED.into()) };
+        for (path, state) in [("/n", present), ("/gone", State::Absent)] {
+            let path = NodePath::parse(path).expect("a path");
+            store.observed(&Subject { path, facet: Facet::Data }, &state);
+        }
+        Self { runtime, metrics, cache: cache.reader(), _cache: cache, _directory: directory }
+    }
+}
+
 thread_local! {
-    static RUNTIME: OnceCell<(Runtime, Arc<Metrics>)> = const { OnceCell::new() };
+    static FIXTURE: OnceCell<Fixture> = const { OnceCell::new() };
 }
 
 /// Sends `data` as a client, and then closes the sending half.
 pub fn run(data: &[u8]) {
-    RUNTIME.with(|cell| {
-        let (runtime, metrics) = cell.get_or_init(|| {
-            let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-            (runtime, Arc::new(Metrics::new().expect("metrics")))
-        });
+    FIXTURE.with(|cell| {
+        let fixture = cell.get_or_init(Fixture::new);
         for (scope, willing) in
             [(Scope::Everything, true), (Scope::Everything, false), (Scope::Metrics, true)]
         {
-            runtime.block_on(serve_connection(data, scope, willing, Arc::clone(metrics)));
+            fixture.runtime.block_on(serve_connection(data, scope, willing, fixture));
         }
     });
 }
 
-async fn serve_connection(data: &[u8], scope: Scope, willing: bool, metrics: Arc<Metrics>) {
+async fn serve_connection(data: &[u8], scope: Scope, willing: bool, fixture: &Fixture) {
     let (requests, asked) = mpsc::channel(8);
-    let routes = Arc::new(Routes::new(requests, metrics, None));
+    let routes = Arc::new(Routes::new(requests, Arc::clone(&fixture.metrics), Some(fixture.cache.clone())));
     let (mut client, stream) = duplex(BUFFER_BYTES);
     let conversation = server::serve_connection(stream, routes, Client { scope, uid: None }, Arc::default());
     let client = async {
@@ -130,6 +169,9 @@ fn check_reply(reply: &[u8]) {
     let status: u16 = status.parse().expect("a number");
     assert!((200..600).contains(&status), "{status}");
     let body = &reply[end + 4..];
+    if head.contains("\r\ntwitcher-version: ") && !body.is_empty() {
+        assert_eq!(body, CACHED);
+    }
     if head.contains("application/json") && !body.is_empty() {
         let body: serde_json::Value = serde_json::from_slice(body).expect("JSON");
         assert_eq!(body.get("error").is_some(), status >= 400);

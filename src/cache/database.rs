@@ -1,10 +1,11 @@
 //! The file of the cache: how it is opened, set aside and removed.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -78,8 +79,12 @@ impl Files {
         if !found.is_file() {
             return Err(Trouble::Unavailable("it is not a regular file; remove it".to_owned()));
         }
-        if found.mode() & 0o777 != MODE {
-            fs::set_permissions(&self.main, Permissions::from_mode(MODE))?;
+        self.require_owner(&found)?;
+        keep_private(&self.main, &found)?;
+        match fs::symlink_metadata(&self.log) {
+            Ok(log) => keep_private(&self.log, &log)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.main, flags)?;
@@ -92,6 +97,17 @@ impl Files {
             connection.execute_batch(rows::TABLES)?;
         }
         Ok(Database { connection, inode: (found.dev(), found.ino()) })
+    }
+
+    /// Refuses a file of another user, who could read in it what only this daemon may see. The owner of the
+    /// directory can replace every file in it; on a network file system, that can be root by another name.
+    fn require_owner(&self, found: &Metadata) -> Result<(), Trouble> {
+        let directory = self.main.parent().map(fs::metadata).transpose()?;
+        let owners = [Some(geteuid().as_raw()), directory.map(|directory| directory.uid())];
+        match owners.contains(&Some(found.uid())) {
+            true => Ok(()),
+            false => Err(Trouble::Damaged(format!("it belongs to another user ({})", found.uid()))),
+        }
     }
 
     /// Whether the file of an open cache is still the one that has its name.
@@ -109,6 +125,14 @@ impl Files {
     /// Removes the cache, which nobody has open.
     pub fn remove(&self) -> io::Result<()> {
         [&self.log, &self.main, &self.damaged].into_iter().try_for_each(|path| remove(path))
+    }
+}
+
+/// Takes the file from all but its owner.
+fn keep_private(path: &Path, found: &Metadata) -> io::Result<()> {
+    match found.is_file() && found.mode() & 0o777 != MODE {
+        true => fs::set_permissions(path, Permissions::from_mode(MODE)),
+        false => Ok(()),
     }
 }
 

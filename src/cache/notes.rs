@@ -13,6 +13,9 @@ pub const MAX_HELD_BYTES: u64 = 64 << 20;
 /// The most nodes with notes, some 200 bytes each: more than twice as many as one daemon is known to follow.
 const MAX_NODES: usize = 1 << 18;
 
+/// The end of the year 9999, after which a time has no text.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 /// A node, with the place of its store among those of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
@@ -80,8 +83,10 @@ pub fn seconds(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
+/// Returns the time of a second. A damaged cache may have any number, and none of a year that cannot be
+/// shown.
 pub fn time(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds.max(0) as u64)
+    UNIX_EPOCH + Duration::from_secs(seconds.clamp(0, LAST_SECOND) as u64)
 }
 
 /// The content that a store reported.
@@ -192,6 +197,7 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Timestamp;
 
     const FIRST: Connection = Connection(1_000_000);
     const SECOND: Connection = Connection(2_000_000);
@@ -262,6 +268,10 @@ mod tests {
         assert_eq!(Until::EndOf(SECOND).second(|_| Some(9)), 9);
         assert_eq!(Until::EndOf(SECOND).second(|_| None), 2, "nobody saw it end");
         assert_eq!(Until::Second(5).second(|_| Some(9)), 5);
+        for wrong in [i64::MAX, i64::MIN] {
+            let shown = Timestamp(time(Until::of_number(wrong).second(|_| Some(wrong)))).to_string();
+            assert!(shown.starts_with("9999-12-31") || shown.starts_with("1970-01-01"), "{shown}");
+        }
         let now = UNIX_EPOCH + Duration::from_secs(2);
         assert_eq!(Connection::new(now, Connection::NONE), SECOND);
         assert!(Connection::new(now, SECOND) > SECOND, "two of one microsecond");

@@ -1,8 +1,8 @@
 //! The cache on a disk: what its thread keeps, forgets and survives.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -245,4 +245,60 @@ fn a_file_that_is_no_cache_is_set_aside_and_one_that_cannot_be_one_is_left_alone
     assert_eq!(fixture.log.all_degraded().len(), 1);
     fixture.close();
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+}
+
+#[test]
+fn a_cache_that_others_could_read_is_taken_from_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("cache.db");
+    let log = dir.path().join("cache.db-wal");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let fixture = Fixture::open(dir.path(), 64 << 20);
+    fixture.observe("/n", b"x");
+    fixture.close();
+    for path in [&file, &log] {
+        fs::set_permissions(path, Permissions::from_mode(0o444)).unwrap();
+    }
+    let fixture = Fixture::open(dir.path(), 64 << 20);
+    assert_eq!(fixture.data("/n").map(|(data, _)| data), Some(b"x".into()), "also one that was read-only");
+    assert_eq!((mode(&file), mode(&log)), (0o600, 0o600));
+    fixture.close();
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    // Whoever owns a file can read what is written to it later.
+    chown(&file, Some(65534), None).unwrap();
+    let fixture = Fixture::open(dir.path(), 64 << 20);
+    assert_eq!(fixture.ask("/n"), Answer::Unknown, "the cache begins anew");
+    fixture.observe("/n", b"y");
+    assert!(fixture.data("/n").is_some());
+    assert_eq!(fixture.log.all_degraded(), []);
+    fixture.close();
+    let owner = |name: &str| fs::metadata(dir.path().join(name)).unwrap().uid();
+    assert_eq!((owner("cache.db"), owner("cache.damaged.db")), (0, 65534));
+}
+
+#[test]
+fn damage_that_a_question_meets_is_said_and_the_next_question_has_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("cache.db");
+    let fixture = Fixture::open(dir.path(), 64 << 20);
+    fixture.observe("/n", b"x");
+    fixture.close();
+    // A table of another kind, and numbers that nobody wrote.
+    let foreign = rusqlite::Connection::open(&file).unwrap();
+    foreign.execute_batch("UPDATE nodes SET until = -9223372036854775807").unwrap();
+    drop(foreign);
+    let fixture = Fixture::open(dir.path(), 64 << 20);
+    let (_, until) = fixture.data("/n").unwrap();
+    assert!(crate::text::Timestamp(until.unwrap()).to_string().starts_with("9999-12-31"));
+    fixture.close();
+    let foreign = rusqlite::Connection::open(&file).unwrap();
+    foreign.execute_batch("UPDATE nodes SET revision = 'much'").unwrap();
+    drop(foreign);
+    let fixture = Fixture::open(dir.path(), 64 << 20);
+    assert!(matches!(fixture.ask("/n"), Answer::Unusable(why) if why.contains("cache.db: ")));
+    assert_eq!(fixture.ask("/n"), Answer::Unknown, "nothing is written meanwhile");
+    fixture.close();
+    assert!(dir.path().join("cache.damaged.db").exists());
 }

@@ -210,7 +210,10 @@ impl Worker {
             Ok(row) => row,
             Err(trouble) => {
                 let why = format!("{}: {}", self.path(), trouble.why());
-                self.handle(trouble);
+                if self.handle(trouble) {
+                    // Otherwise questions had no answer until something is written.
+                    self.open();
+                }
                 return Answer::Unusable(why);
             }
         };

@@ -1,16 +1,18 @@
 //! `twitcher complete LINE`: what the completions of shells ask for the names of watches, services, runs,
 //! nodes and stores.
 //!
-//! It is silent about every error and ends within a second, whatever the daemon and the store do: a shell
-//! waits for it. It exits 1 where no name belongs, so that the shell completes something else there.
+//! It is silent about every error. It waits for the daemon for [`DAEMON_WAIT`], and ends within a second
+//! whatever the store does: a shell waits for it. It exits 1 where no name belongs, so that the shell
+//! completes something else there.
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use clap::Parser;
 use hyper::Method;
 use serde::Deserialize;
@@ -37,6 +39,9 @@ pub struct Complete {
 
 /// How long this takes at most. People do not notice much less, and a shell must not hang for a second.
 const LONGEST: Duration = Duration::from_millis(700);
+
+/// How long all answers of the daemon may take together. People notice a longer wait after they press a key.
+const DAEMON_WAIT: Duration = Duration::from_millis(100);
 
 /// How long the store may take for a reply, in seconds: less than everything.
 const SESSION_TIMEOUT: &str = "0.5";
@@ -114,11 +119,12 @@ impl Complete {
         let wanted = kept().and_then(|command| wanted(&self.line, command));
         let Some((wanted, flags)) = wanted else { return Ok(ExitCode::FAILURE) };
         let is_store = matches!(wanted, Wanted::Store(_));
+        let deadline = Instant::now() + DAEMON_WAIT;
         let names = match wanted {
             Wanted::Node(prefix) => nodes(&prefix, flags),
-            Wanted::Watch(prefix) => watches(&prefix, &flags),
-            Wanted::WatchOrService(prefix) => watches_and_services(&prefix, &flags),
-            Wanted::Run(prefix) => runs(&prefix, &flags),
+            Wanted::Watch(prefix) => watches(&prefix, &flags, deadline),
+            Wanted::WatchOrService(prefix) => watches_and_services(&prefix, &flags, deadline),
+            Wanted::Run(prefix) => runs(&prefix, &flags, deadline),
             Wanted::Store(prefix) => stores(&prefix, &flags),
         };
         let lines: String =
@@ -159,28 +165,39 @@ fn control(flags: &[OsString]) -> Option<ControlArgs> {
     Some(ControlPlace::try_parse_from(only(flags, &PLACES[2..])).ok()?.control)
 }
 
-fn watches(prefix: &str, flags: &[OsString]) -> Option<Vec<String>> {
+fn watches(prefix: &str, flags: &[OsString], deadline: Instant) -> Option<Vec<String>> {
     names(prefix, flags, async |socket| {
-        let reply = client::ask(socket, Method::GET, "watches", &[]).await?;
+        let reply = ask(socket, "watches", &[], deadline).await?;
         let watches: Vec<Watch> = client::lines(socket, &reply)?;
         Ok(watches.into_iter().map(|Watch { watch, description }| (watch, description)).collect())
     })
 }
 
-fn services(prefix: &str, flags: &[OsString]) -> Option<Vec<String>> {
+fn services(prefix: &str, flags: &[OsString], deadline: Instant) -> Option<Vec<String>> {
     names(prefix, flags, async |socket| {
-        let reply = client::ask(socket, Method::GET, "status", &[]).await?;
+        let reply = ask(socket, "status", &[], deadline).await?;
         let Daemon { services } = client::object(socket, &reply)?;
         Ok(services.into_iter().map(|Service { service, description }| (service, description)).collect())
     })
 }
 
-fn watches_and_services(prefix: &str, flags: &[OsString]) -> Option<Vec<String>> {
-    let mut found = watches(prefix, flags)?;
-    found.extend(services(prefix, flags)?);
+fn watches_and_services(prefix: &str, flags: &[OsString], deadline: Instant) -> Option<Vec<String>> {
+    let mut found = watches(prefix, flags, deadline)?;
+    found.extend(services(prefix, flags, deadline)?);
     found.sort();
     found.dedup();
     Some(found)
+}
+
+/// Asks the daemon, and waits until the deadline.
+async fn ask(
+    socket: &Path,
+    resource: &str,
+    query: &[(&str, &str)],
+    deadline: Instant,
+) -> Result<Bytes, Box<dyn Error>> {
+    let reply = client::ask(socket, Method::GET, resource, query);
+    Ok(tokio::time::timeout_at(deadline.into(), reply).await??)
 }
 
 /// Returns the full names that begin with `prefix` of those that the daemon tells, or the descriptions that
@@ -206,11 +223,11 @@ fn names(
 }
 
 /// Returns the newest runs, and the watches, whose runs `logs -f` follows.
-fn runs(prefix: &str, flags: &[OsString]) -> Option<Vec<String>> {
-    let mut names = watches(prefix, flags)?;
+fn runs(prefix: &str, flags: &[OsString], deadline: Instant) -> Option<Vec<String>> {
+    let mut names = watches(prefix, flags, deadline)?;
     control(flags)?
         .with_daemon(async |socket: &Path| {
-            let reply = client::ask(socket, Method::GET, "history", &[("limit", RUNS)]).await?;
+            let reply = ask(socket, "history", &[("limit", RUNS)], deadline).await?;
             let runs: Vec<Run> = client::lines(socket, &reply)?;
             names.extend(runs.into_iter().map(|Run { run }| run).filter(|run| run.starts_with(prefix)));
             Ok(ExitCode::SUCCESS)

@@ -38,6 +38,27 @@ impl MemberName {
     }
 }
 
+/// Who has the node of a member, so that the member cannot be announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Another service of this daemon, with this name.
+    Service(Arc<str>),
+    /// Another process, as the store names it.
+    Owner(Arc<str>),
+    /// The node hangs on no session, so it does not go by itself.
+    Nobody,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holder::Service(name) => write!(f, "service {name} of this daemon"),
+            Holder::Owner(owner) => f.write_str(owner),
+            Holder::Nobody => f.write_str("a node that is no member"),
+        }
+    }
+}
+
 /// What a member says of itself. The evaluator writes it; what is known only when the member is announced is
 /// left out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -31,7 +31,7 @@ pub use facts::Facts;
 pub use identity::{Account, Credentials, Identity, RunAs};
 pub use index::Index;
 pub use log_format::LogFormat;
-pub use member::{DataPart, Member, MemberAcl, MemberData, MemberName};
+pub use member::{DataPart, Holder, Member, MemberAcl, MemberData, MemberName};
 pub use member_format::MemberFormat;
 pub(crate) use node_path::children;
 pub use node_path::{NodePath, NodePathError};

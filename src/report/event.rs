@@ -8,7 +8,7 @@ use crate::action::output::Printed;
 use crate::action::run::ExitStatus;
 use crate::action::spawn::StartError;
 use crate::ledger::LedgerEvent;
-use crate::model::{Facet, MemberName, Pause, StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
+use crate::model::{Facet, Holder, MemberName, Pause, StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
 use crate::service::CheckResult;
 use crate::store::Exposure;
 use crate::watch::{Event, HoldReason, Reason, RunId};
@@ -378,7 +378,7 @@ pub enum ServiceReport<'a> {
     Withdrawn,
     /// Another holder has the member's node.
     Conflict {
-        holder: &'a str,
+        holder: &'a Holder,
     },
     /// The store refuses the member.
     Refused {

@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::event::ServiceReport;
 use super::pause::pause_terms;
-use crate::model::{MemberName, WatchCommand, WatchKey};
+use crate::model::{Holder, MemberName, WatchCommand, WatchKey};
 use crate::service::CheckResult;
-use crate::text::printable;
+use crate::text::{printable, quoted};
 
 pub fn service_report(
     f: &mut fmt::Formatter<'_>,
@@ -34,11 +34,18 @@ pub fn service_report(
         ServiceReport::Startable => f.write_str("its check starts again"),
         ServiceReport::Announced => write!(f, "announced {member}"),
         ServiceReport::Withdrawn => write!(f, "withdrew {member}"),
-        ServiceReport::Conflict { holder } => write!(
-            f,
-            "cannot announce {member}: {} has it; it is announced when that one goes",
-            shown(holder)
-        ),
+        ServiceReport::Conflict { holder } => {
+            write!(f, "cannot announce {member}: {} has it; ", shown(&holder.to_string()))?;
+            match holder {
+                Holder::Service(_) => f.write_str("give one of both another `address`, or remove one"),
+                Holder::Owner(_) => write!(
+                    f,
+                    "it is announced when that one goes; `{}` shows what that one says of itself",
+                    command("get", member)
+                ),
+                Holder::Nobody => write!(f, "`{}` removes it", command("rm", member)),
+            }
+        }
         ServiceReport::Refused { reason } => {
             write!(f, "cannot announce {member}: {}; trying again", shown(reason))
         }
@@ -71,4 +78,13 @@ pub fn service_report(
         }
         ServiceReport::PauseOver => f.write_str("resumed: the time of its pause is over"),
     }
+}
+
+/// Returns the command that does this to the member's node.
+fn command(what: &str, member: &MemberName) -> String {
+    let store = match member.store.is_default() {
+        true => String::new(),
+        false => format!("--store {} ", member.store),
+    };
+    format!("twitcher {what} {store}{}", quoted(member.path.as_str()))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CheckResult, Snapshot};
-use crate::model::{Member, MemberName, Pace, Pause};
+use crate::model::{Holder, Member, MemberName, Pace, Pause};
 
 /// The time since an arbitrary origin, from a monotonic clock, so that setting the wall clock moves no check.
 pub type Time = Duration;
@@ -72,7 +72,7 @@ pub enum Report {
     /// The member is there as it was last told.
     Announced,
     /// Another living holder has the node. The keeper tries again when it goes.
-    Conflict { holder: Arc<str> },
+    Conflict { holder: Holder },
     /// The store refuses the member. The keeper tries again by itself.
     Waiting { reason: Arc<str> },
     /// The session that held the member is lost, or nobody knows. The keeper announces the member again by
@@ -105,7 +105,7 @@ pub enum Effect {
     /// The member was announced and is gone, as it was wanted.
     Withdrawn(MemberName),
     /// The member cannot be announced: another holder has the node. This comes once until that changes.
-    Conflict { holder: Arc<str> },
+    Conflict { holder: Holder },
     /// The member cannot be announced: the store refuses it. This comes once until that changes.
     Refused { reason: Arc<str> },
     /// The time of a pause is over, and the service is not paused any more.

@@ -20,7 +20,7 @@ impl Service {
     /// Returns what prevents the member, in words, if something does.
     pub fn obstacle(&self) -> Option<Arc<str>> {
         match (self.condition(), &self.keeping, &self.unstartable) {
-            (Condition::Conflict, Keeping::Conflict { holder }, _) => Some(holder.clone()),
+            (Condition::Conflict, Keeping::Conflict { holder }, _) => Some(holder.to_string().into()),
             (Condition::Waiting, Keeping::Waiting { reason }, _) => Some(reason.clone()),
             (Condition::Failing, ..) => self.last_failure.clone(),
             (Condition::Waiting, _, Some(why)) => Some(why.clone()),

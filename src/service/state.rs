@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{CheckId, CheckResult, Condition, Definition, Health, Snapshot, Time, Verdict};
-use crate::model::{Member, MemberName, Pause};
+use crate::model::{Holder, Member, MemberName, Pause};
 
 /// One service: what its checks say, and what its keeper was told.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(super) enum Keeping {
     Asked,
     Yes,
     Conflict {
-        holder: Arc<str>,
+        holder: Holder,
     },
     Waiting {
         reason: Arc<str>,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{DataPart, Member, MemberAcl, MemberData, MemberName, NodePath, Pace, Pause, StoreName};
+use crate::model::{
+    DataPart, Holder, Member, MemberAcl, MemberData, MemberName, NodePath, Pace, Pause, StoreName,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -383,8 +385,8 @@ fn a_lost_session_commands_nothing_and_is_healed_by_the_keeper() {
 fn a_conflict_is_said_once_also_over_lost_sessions_and_so_is_its_end() {
     let (mut bench, _) = Bench::new(checked(PACE));
     bench.pass();
-    let conflict = |holder| Report::Conflict { holder: why(holder) };
-    let said = |holder| Effect::Conflict { holder: why(holder) };
+    let conflict = |holder| Report::Conflict { holder: Holder::Owner(why(holder)) };
+    let said = |holder| Effect::Conflict { holder: Holder::Owner(why(holder)) };
     assert_eq!(bench.report("a:80", conflict("session 7")), [said("session 7")]);
     assert_eq!(bench.report("a:80", conflict("session 7")), []);
     assert_eq!(bench.report("a:80", Report::Disconnected), []);

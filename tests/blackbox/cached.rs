@@ -278,3 +278,54 @@ fn a_daemon_that_is_killed_at_any_time_leaves_what_it_saw() {
     });
     assert!(found.expect(0).text().starts_with(['8', '9']));
 }
+
+/// Returns a node of this many bytes, the largest of which a directory store has is 16 MiB.
+fn bytes_of(length: usize, seed: usize) -> Vec<u8> {
+    (0..length).map(|number| (number.wrapping_mul(31) >> 3) as u8 ^ seed as u8).collect()
+}
+
+// "the cache is on disk, bounded": what is newest stays, and what has no room is never given as empty.
+#[test]
+fn a_cache_that_is_full_forgets_the_oldest_and_the_largest_node_fits_into_a_usual_one() {
+    const LIMIT: usize = 1 << 20;
+    let sandbox = Sandbox::directory();
+    let store = sandbox.nodes.url();
+    let (nodes, away) = (sandbox.root().join("nodes"), sandbox.root().join("away"));
+    let outdated = |node: &str| {
+        let found = cached(&sandbox, &store, node);
+        (found.code == Some(0) && found.stderr.contains(OUTDATED)).then_some(found.stdout)
+    };
+    sandbox.settings(&format!("cache_size = {LIMIT}"));
+    sandbox.config("app.twc", watches(&["/1", "/2", "/3", "/huge"]));
+    let mut daemon = sandbox.start();
+    for (number, node) in ["/1", "/2", "/3"].into_iter().enumerate() {
+        let data = bytes_of(400_000, number);
+        sandbox.nodes.set(node, &data);
+        wait_for_current(&sandbox, &store, node, &data);
+    }
+    let line = daemon.wait_for_log(&["cache.db: the data of all nodes does not fit into 1048576 bytes"]);
+    assert!(line.contains("raise `cache_size` in twitcher.toml"), "{line}");
+    let huge = bytes_of(16 << 20, 7);
+    sandbox.nodes.set("/huge", &huge);
+    wait_until("it to be read from the store", || current(&sandbox, &store, "/huge").as_ref() == Some(&huge));
+    assert_eq!(daemon.stop(), Some(0));
+    let size = fs::metadata(sandbox.state().join("cache.db")).expect("look at the cache").len();
+    assert!(size <= LIMIT as u64, "{size}");
+    fs::rename(&nodes, &away).expect("take the store away");
+    let mut daemon = sandbox.start();
+    wait_until("the newest", || outdated("/3").is_some_and(|data| data == bytes_of(400_000, 2)));
+    for node in ["/1", "/huge"] {
+        assert_eq!(cached(&sandbox, &store, node).expect(1).stdout, b"", "{node}");
+    }
+    assert_eq!(daemon.stop(), Some(0));
+
+    fs::rename(&away, &nodes).expect("put the store back");
+    sandbox.settings("");
+    let mut daemon = sandbox.start();
+    wait_for_current(&sandbox, &store, "/huge", &huge);
+    daemon.kill();
+    fs::rename(&nodes, &away).expect("take the store away");
+    let _daemon = sandbox.start();
+    wait_until("the largest", || outdated("/huge").is_some_and(|data| data == huge));
+    expect_private_files(&sandbox);
+}

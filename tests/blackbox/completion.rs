@@ -1,8 +1,12 @@
 //! The completion of names of watches, runs, nodes and stores, in real shells with the shipped scripts.
 
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Proxy, Sandbox, Server, ZooKeeper, command, exec, on_every_store, watch};
+use crate::harness::{Proxy, Sandbox, Server, ZooKeeper, command, exec, on_every_store, wait_until, watch};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/completions");
 
@@ -49,6 +53,22 @@ fn offered(sandbox: &Sandbox, line: &str) -> Vec<String> {
     "#;
     let source = format!("{SCRIPTS}/twitcher.bash");
     printed(sandbox, "bash", ["--norc", "-c", script, "bash", &source, line])
+}
+
+/// Waits until a shell offers these words. A busy machine may take too long for one answer of the daemon.
+#[track_caller]
+fn wait_for_offer(
+    shell: fn(&Sandbox, &str) -> Vec<String>,
+    sandbox: &Sandbox,
+    line: &str,
+    expected: &[&str],
+) {
+    wait_until(&format!("{expected:?} for {line}"), || {
+        let offered = shell(sandbox, line);
+        // A late answer is none. Nothing else is ever offered.
+        assert!(offered == expected || offered.concat().is_empty(), "{line}: {offered:?}");
+        offered == expected
+    });
 }
 
 /// Returns what zsh offers for this line.
@@ -109,19 +129,16 @@ fn the_names_of_services_are_completed_where_a_command_takes_them() {
     daemon.wait_for_log(&["configs loaded"]);
     let all = ["web.twc:one", "web.twc:two", "web.twc:watch"];
     for command in ["status", "pause", "resume", "history"] {
-        assert_eq!(offered(&sandbox, &format!("twitcher {command} web")), all, "{command}");
+        wait_for_offer(offered, &sandbox, &format!("twitcher {command} web"), &all);
     }
-    assert_eq!(offered(&sandbox, "twitcher pause web.twc:t"), ["two"]);
-    assert_eq!(offered(&sandbox, "twitcher resume o"), ["one"]);
+    wait_for_offer(offered, &sandbox, "twitcher pause web.twc:t", &["two"]);
+    wait_for_offer(offered, &sandbox, "twitcher resume o", &["one"]);
     // They run nothing.
     for command in ["trigger", "kill"] {
-        assert_eq!(offered(&sandbox, &format!("twitcher {command} web")), ["web.twc:watch"], "{command}");
+        wait_for_offer(offered, &sandbox, &format!("twitcher {command} web"), &["web.twc:watch"]);
     }
-    for (shell, found) in [
-        ("zsh", zsh(&sandbox, "twitcher pause web.twc:o")),
-        ("fish", fish(&sandbox, "twitcher pause web.twc:o")),
-    ] {
-        assert_eq!(found, ["web.twc:one"], "{shell}");
+    for shell in [zsh, fish] {
+        wait_for_offer(shell, &sandbox, "twitcher pause web.twc:o", &["web.twc:one"]);
     }
     sandbox.nodes.set("/services/db/a", "");
     assert_eq!(offered(&sandbox, "twitcher services /services/d"), ["/services/db/"]);
@@ -136,14 +153,12 @@ fn bash_completes_the_names_of_watches() {
     sandbox.config("app.twc", named("only"));
     let daemon = sandbox.start();
     daemon.wait_for_log(&["configs loaded"]);
-    assert_eq!(
-        offered(&sandbox, "twitcher status gi"),
-        ["git.twc:deploy", "git.twc:drain", "git.twc:two\\ words"]
-    );
+    let all = ["git.twc:deploy", "git.twc:drain", "git.twc:two\\ words"];
+    wait_for_offer(offered, &sandbox, "twitcher status gi", &all);
     // Bash replaces what stands behind the colon.
-    assert_eq!(offered(&sandbox, "twitcher pause git.twc:d"), ["deploy", "drain"]);
-    assert_eq!(offered(&sandbox, "twitcher trigger git.twc:"), ["deploy", "drain", "two\\ words"]);
-    assert_eq!(offered(&sandbox, "twitcher history on"), ["only"]);
+    wait_for_offer(offered, &sandbox, "twitcher pause git.twc:d", &["deploy", "drain"]);
+    wait_for_offer(offered, &sandbox, "twitcher trigger git.twc:", &["deploy", "drain", "two\\ words"]);
+    wait_for_offer(offered, &sandbox, "twitcher history on", &["only"]);
 }
 
 // "quickly, silently, with a short deadline, never blocking a shell for more than a second"
@@ -187,17 +202,16 @@ fn zsh_and_fish_complete_commands_names_and_stores_and_no_files_among_names() {
         ("twitcher get --jso", &["--json"]),
     ];
     for (line, expected) in cases {
-        for (shell, found) in [("zsh", zsh(&sandbox, line)), ("fish", fish(&sandbox, line))] {
-            assert_eq!(found, *expected, "{shell}: {line}");
+        for shell in [zsh, fish] {
+            wait_for_offer(shell, &sandbox, line, expected);
         }
     }
     assert_eq!(offered(&sandbox, "twitcher get --store e"), ["eu"]);
     assert_eq!(offered(&sandbox, "twitcher kill git.f"), [""], "nothing");
-    let runs = offered(&sandbox, "twitcher logs ");
-    assert!(
-        runs.iter().any(|run| run.ends_with("-1")) && runs.iter().any(|name| name == "git.twc:drain"),
-        "{runs:?}"
-    );
+    wait_until("runs and watches", || {
+        let runs = offered(&sandbox, "twitcher logs ");
+        runs.iter().any(|run| run.ends_with("-1")) && runs.iter().any(|name| name == "git.twc:drain")
+    });
 }
 
 // A shell asks at each press of a key.
@@ -208,4 +222,31 @@ fn a_completion_without_a_daemon_is_silent() {
         let said = printed(&sandbox, "sh", ["-c", "twitcher complete \"$1\" || true", "sh", line]);
         assert_eq!(said, [""; 0], "{line}");
     }
+}
+
+// "asked of the daemon, in 100 ms, silent where there is none"
+#[test]
+fn a_completion_does_not_wait_for_a_daemon_that_does_not_answer() {
+    let sandbox = Sandbox::directory();
+    let listener = UnixListener::bind(sandbox.control_socket()).expect("bind the socket");
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = accepted.clone();
+    // It ends with the tests: a thread that accepts cannot be told to stop.
+    thread::spawn(move || {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept() {
+            held.push(stream);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    for line in ["twitcher trigger ", "twitcher pause ", "twitcher logs "] {
+        // Everything that completes anything ends after 0.7 s, and a busy machine may take longer.
+        wait_until("an end before that of all completions", || {
+            let began = Instant::now();
+            let said = printed(&sandbox, "sh", ["-c", "exec twitcher complete \"$1\"", "sh", line]);
+            assert_eq!(said, [""; 0], "{line}");
+            began.elapsed() < Duration::from_millis(600)
+        });
+    }
+    assert!(accepted.load(Ordering::Relaxed) >= 3, "the daemon was asked");
 }

@@ -143,8 +143,18 @@ impl Client {
         call(&self.sender, &self.origin, "KV/Compact", &compaction).await.map(drop)
     }
 
+    /// Watches what changes after this client was connected.
     pub async fn watch(&self, path: &str) -> Result<UnboundedReceiver<()>> {
-        let Watching { requests, watches, last, revision } = &self.watching;
+        self.watch_after(path, self.watching.revision).await
+    }
+
+    pub async fn watch_from_now(&self, path: &str) -> Result<UnboundedReceiver<()>> {
+        let revision = call(&self.sender, &self.origin, "KV/Range", &read("/")).await?;
+        self.watch_after(path, revision).await
+    }
+
+    async fn watch_after(&self, path: &str, revision: i64) -> Result<UnboundedReceiver<()>> {
+        let Watching { requests, watches, last, .. } = &self.watching;
         let watch = last.fetch_add(1, Ordering::Relaxed) + 1;
         let ((confirm, confirmed), (changes, changed)) = (oneshot::channel(), unbounded_channel());
         watches.lock().expect("no panic").insert(watch, Watch { confirm: Some(confirm), changes });

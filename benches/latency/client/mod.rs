@@ -66,6 +66,22 @@ impl Client {
         Ok(())
     }
 
+    /// Waits until a node comes or goes that this client has watched by [`Self::watch_presence`].
+    pub async fn came_or_went(&self, watch: &mut Watch) -> Result<()> {
+        match watch {
+            Watch::ZooKeeper(change) => Ok(change.await?),
+            Watch::Etcd(changes) => changes.recv().await.ok_or_else(|| "the watch ended".into()),
+        }
+    }
+
+    /// Watches whether there is a node, until it comes or goes once.
+    pub async fn watch_presence(&self, path: &str) -> Result<Watch> {
+        Ok(match self {
+            Self::ZooKeeper(client) => Watch::ZooKeeper(client.watch_presence(path).await?),
+            Self::Etcd(client) => Watch::Etcd(client.watch_from_now(path).await?),
+        })
+    }
+
     /// Has etcd forget what was before the present revision, so that no watch can go on from there.
     pub async fn compact(&self) -> Result<()> {
         match self {

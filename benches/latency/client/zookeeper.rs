@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::Result;
 
 const CREATE: i32 = 1;
+const EXISTS: i32 = 3;
 const GET_DATA: i32 = 4;
 const SET_DATA: i32 = 5;
 const PING: i32 = 11;
@@ -21,7 +22,8 @@ const PING: i32 = 11;
 const PING_XID: i32 = -2;
 const EVENT_XID: i32 = -1;
 
-/// The error that a node exists already.
+/// The errors that a node does not exist, and that it exists already.
+const NO_NODE: i32 = -101;
 const NODE_EXISTS: i32 = -110;
 
 /// A third of the session's timeout.
@@ -85,6 +87,16 @@ impl Client {
         self.watches.lock().expect("no panic").insert(path.to_owned(), changed);
         self.expect(GET_DATA, [bytes(path.as_bytes()), vec![1]].concat()).await?;
         Ok(change)
+    }
+
+    /// Looks whether there is such a node. The receiver resolves when it comes, goes or changes.
+    pub async fn watch_presence(&self, path: &str) -> Result<oneshot::Receiver<()>> {
+        let (changed, change) = oneshot::channel();
+        self.watches.lock().expect("no panic").insert(path.to_owned(), changed);
+        match self.ask(EXISTS, [bytes(path.as_bytes()), vec![1]].concat()).await? {
+            0 | NO_NODE => Ok(change),
+            error => Err(format!("ZooKeeper's error {error}").into()),
+        }
     }
 }
 

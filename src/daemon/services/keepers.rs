@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::ServiceId;
 use super::claims::{Claim, Claims, Release};
-use crate::model::{Member, MemberName, NodePath, StoreName};
+use crate::model::{Holder, Member, MemberName, NodePath, StoreName};
 use crate::service::Report;
 use crate::store::{self, KeeperEvent, KeeperLink, KeeperOrder, KeeperProcess};
 use crate::sys::local_time;
@@ -107,7 +107,7 @@ impl Keepers {
         match self.claims.announce(service, member) {
             Claim::Granted => self.order_announcement(service, member),
             Claim::HeldBy(other) => {
-                let holder = format!("service {} of this daemon", name_of(other)).into();
+                let holder = Holder::Service(name_of(other).into());
                 self.own.push((service, name, Report::Conflict { holder }));
             }
         }
@@ -234,7 +234,7 @@ impl Keepers {
             KeeperEvent::Opened { owner } => KeeperNews::Opened { store, owner },
             KeeperEvent::Announced { path } => one(path, Report::Announced, self),
             KeeperEvent::Conflict { path, holder } => {
-                let holder = holder.unwrap_or_else(|| "a node that is no member".to_owned()).into();
+                let holder = holder.map_or(Holder::Nobody, |owner| Holder::Owner(owner.into()));
                 one(path, Report::Conflict { holder }, self)
             }
             KeeperEvent::Waiting { path, reason } => {

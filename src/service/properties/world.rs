@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::moves::{Made, Move};
-use crate::model::{DataPart, Member, MemberAcl, MemberData, MemberName, NodePath, Pace, Pause, StoreName};
+use crate::model::{
+    DataPart, Holder, Member, MemberAcl, MemberData, MemberName, NodePath, Pace, Pause, StoreName,
+};
 use crate::service::{CheckId, CheckResult, Definition, Effect, Input, Report, Service, Snapshot, Time};
 
 /// Who holds a node.
@@ -370,7 +372,7 @@ impl World {
         for (name, member) in self.kept.clone() {
             let owner = self.nodes.get(&name).map(|(owner, _)| *owner);
             let report = match owner {
-                Some(Owner::Foreign) => Report::Conflict { holder: "another".into() },
+                Some(Owner::Foreign) => Report::Conflict { holder: Holder::Owner("another".into()) },
                 Some(Owner::Daemon(_)) | None if self.refuses => Report::Waiting { reason: "no".into() },
                 Some(Owner::Daemon(_)) | None => {
                     self.nodes.insert(name.clone(), (ours, member.data.clone()));

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::claim_file::{claim_of, open, read_claim, write_claim};
 use super::client::DirectoryClient;
 use super::file;
+use super::root;
 use super::settings::DirectorySettings;
 use crate::content;
 use crate::model::NodePath;
@@ -142,8 +143,10 @@ impl Claims {
     async fn try_to_write(&mut self, path: &NodePath, write: Write) -> Result<Wrote, ClientError> {
         let file = self.client.locate(path)?;
         let failed = |right| move |error: io::Error| (right, error);
-        fs::create_dir_all(self.client.root())
-            .map_err(|error| self.client.failed(path, Right::Create, error))?;
+        // A directory that is missing is an outage, as it is for who watches. Its name may be a mistake.
+        if let Err(reason) = root::usable(self.client.root()) {
+            return Ok(Wrote::Refused(reason));
+        }
         let _store = self.client.lock(path).await?;
         let done = match write {
             Write::Parents => return self.client.make_parents(path).map(|()| Wrote::Done),

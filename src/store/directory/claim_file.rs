@@ -1,7 +1,8 @@
 //! The claim of a member: who keeps it, and which file it is.
 //!
-//! Whoever lists the children of a node leaves out members whose keeper is dead: nobody has the lock, and
-//! nobody has written the claim for a session timeout. In that time the next keeper can take them over.
+//! For whoever reads a node or lists its children, members whose keeper is dead are not there: nobody has the
+//! lock, and nobody has written the claim for a session timeout. In that time the next keeper can take them
+//! over.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -34,6 +35,11 @@ pub(super) struct Claim {
 /// Returns the name of the member that has a claim of this name.
 pub(super) fn claimed_by(claim: &str) -> Option<&str> {
     claim.strip_prefix(PREFIX)
+}
+
+/// Whether somebody has claimed the node with this file as a member.
+pub(super) fn is_claimed(file: &Path) -> bool {
+    fs::symlink_metadata(claim_of(file)).is_ok()
 }
 
 /// Whether `file` is that of a member whose keeper is dead, and has been for its session timeout. In case of

@@ -90,7 +90,7 @@ pub(super) struct Reading<T = NodeContent> {
     pub(super) stable: bool,
     /// Whether this is an empty regular file, which may have been truncated to be written next.
     pub(super) is_empty_file: bool,
-    /// Whether these are children that include members, whose keepers die without a hint.
+    /// Whether this is the data of a member, or children that include members. Keepers die without a hint.
     pub(super) has_members: bool,
     revision: i64,
 }
@@ -149,6 +149,11 @@ pub(super) fn read_data(root: &Path, path: &Path) -> io::Result<Reading<Blob>> {
         return Ok(Reading { content: Blob::default(), stamp, stable, is_empty_file, has_members, revision });
     }
     regular(&metadata)?;
+    // The member of a keeper that died went with it, as a node of a session goes.
+    let has_members = claim_file::is_claimed(path);
+    if has_members && claim_file::is_dead(path) {
+        return Err(ErrorKind::NotFound.into());
+    }
     // A FIFO may have taken the file's place in between, and its writer must not be waited for.
     let mut file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
@@ -160,7 +165,7 @@ pub(super) fn read_data(root: &Path, path: &Path) -> io::Result<Reading<Blob>> {
     let revision = after.revision(&content)?;
     let is_empty_file = content.is_empty();
     let stable = before == after;
-    Ok(Reading { content, stamp: after, stable, is_empty_file, has_members: false, revision })
+    Ok(Reading { content, stamp: after, stable, is_empty_file, has_members, revision })
 }
 
 fn regular(metadata: &Metadata) -> io::Result<()> {

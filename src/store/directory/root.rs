@@ -27,7 +27,7 @@ pub(super) struct Root {
 
 /// The device, the inode and the time of creation, where the file system knows that. A file system may use an
 /// inode again at once.
-type Identity = (u64, u64, Option<SystemTime>);
+pub(super) type Identity = (u64, u64, Option<SystemTime>);
 
 /// The device and the inode of a directory, and the user and the group that own it. A process that runs apart
 /// reads only this directory, as this user.
@@ -87,9 +87,9 @@ impl Root {
             return Look::BeyondReach;
         }
         let path = self.path.display();
-        let found = match identity(&self.path) {
+        let found = match usable(&self.path) {
             Ok(found) => found,
-            Err(error) => return Look::Away(format!("cannot use directory {path}: {}", explain(&error))),
+            Err(reason) => return Look::Away(reason),
         };
         if self.known == Some(found) {
             return Look::Same;
@@ -105,6 +105,11 @@ impl Root {
         self.had_nodes = false;
         Look::Another
     }
+}
+
+/// Returns which directory is at `path`, or why none there can be a store.
+pub(super) fn usable(path: &Path) -> Result<Identity, String> {
+    identity(path).map_err(|error| format!("cannot use directory {}: {}", path.display(), explain(&error)))
 }
 
 /// Returns which directory is at `path`, which must be one in which names can be looked up.

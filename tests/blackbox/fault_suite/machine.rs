@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::actions::run_or_counted;
 use crate::harness::{
-    Daemon, Journal, Process, Proxy, Sandbox, Server, ZooKeeper, command, exec, load, require_root,
+    Daemon, Journal, Process, Proxy, Sandbox, Server, ZooKeeper, command, exec, load, require_root, wait_for,
     wait_until, watch,
 };
 
@@ -139,11 +139,14 @@ fn setting_the_clock_a_day_ahead_and_back_moves_no_timer() {
     assert!(Path::new("/usr/bin/faketime").exists(), "this test needs faketime: apt-get install -y faketime");
     let sandbox = Sandbox::zookeeper();
     let journals = ["soon", "paced", "failing"].map(|name| sandbox.journal_named(name));
+    let checks = sandbox.journal_named("checks");
     sandbox.config("app.twc", timers(&journals));
+    sandbox.config("web.twc", checked_service(&checks));
     let daemon = with_a_clock_of_its_own(&sandbox);
     for (jump, days) in [1, -1].into_iter().cycle().take(load(2, 20)).enumerate() {
         let since = uptime();
         set_going(&sandbox, &daemon, &journals, jump);
+        let member = member_node(&sandbox);
         set_clock(&sandbox, days);
         // The reload makes the daemon log something after the jump.
         daemon.signal(Signal::SIGHUP);
@@ -155,7 +158,29 @@ fn setting_the_clock_a_day_ahead_and_back_moves_no_timer() {
             assert!(end >= since + pause - TICK, "jump {jump} cut {} short: {since}, {end}", journal.path());
         }
         wait_until("the daemon to log the time that was set", || logs_time_of(&daemon, days));
+        let checked = checks.lines().len();
+        wait_until("more checks", || checks.lines().len() > checked + 2);
+        assert_eq!(member_node(&sandbox), member, "jump {jump} moved the member");
     }
+    assert_eq!(daemon.log_lines(&["withdrew"]), [""; 0]);
+}
+
+/// A service whose checks are journalled.
+fn checked_service(checks: &Journal) -> String {
+    format!(
+        "RegisterService(#{{ service: \"/services/web\", address: \"h:1\", check: {}, interval: 0.2 }});\n",
+        exec(&checks.note("checked"))
+    )
+}
+
+/// Which node the member is: one that was withdrawn for a moment is another one.
+#[track_caller]
+fn member_node(sandbox: &Sandbox) -> serde_json::Value {
+    wait_for("the member", || {
+        let shown = sandbox.client(["get", "--json", "/services/web/h:1"]).finish().stdout;
+        let node: serde_json::Value = serde_json::from_slice(&shown).ok()?;
+        Some(node["czxid"].clone()).filter(|czxid| czxid.is_number())
+    })
 }
 
 /// A watch that is timed out at each update, and three watches that journal the time twice: for two updates,

@@ -118,7 +118,7 @@ fn a_member_that_the_store_refuses_is_said_once_shown_and_tried_again() {
 // "1,000 members on 50 daemons over a leader's death (each back or kept, no duplicates; time reported)"
 on_every_server!(members_of_many_daemons_outlive_the_leader);
 fn members_of_many_daemons_outlive_the_leader(store: Store) {
-    let (daemons, each) = load((4, 25), (5, 200));
+    let (daemons, each) = load((4, 25), (50, 20));
     let ensemble = Ensemble::start(store);
     let sandbox = &Sandbox::on_ensemble(&ensemble);
     sandbox.config(
@@ -191,7 +191,10 @@ fn what_a_dead_daemon_left_in_a_directory_is_seen_to_be_dead() {
     std::fs::create_dir(&configs).expect("create a directory");
     let action = exec(&journal.record());
     let members = watch("/services/web", &action, "watch_type: WATCH_MEMBERS");
-    std::fs::write(configs.join("a.twc"), members).expect("write a config");
+    let data_seen = sandbox.journal_named("data");
+    let seen = exec(&data_seen.note("$(grep -q . && echo there || echo gone)"));
+    let its_data = watch(MEMBER, &seen, "run_on_delete: true");
+    std::fs::write(configs.join("a.twc"), [members, its_data].concat()).expect("write a config");
     let state = sandbox.root().join("other");
     std::fs::create_dir(&state).expect("create a directory");
     let mut watching = sandbox.daemon_with_state(&state).arg("--config-path").arg(&configs).start();
@@ -203,13 +206,18 @@ fn what_a_dead_daemon_left_in_a_directory_is_seen_to_be_dead() {
     daemon.kill();
     let listed = || sandbox.client(["services", "/services/web"]).finish().expect(0).text();
     assert!(listed().contains("h:1 "), "the next daemon can take it over");
+    let got = || sandbox.client(["get", MEMBER]).finish();
     wait_until("it to be seen dead", || !listed().contains("h:1 "));
     assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(listed(), "other {}\n");
+    got().expect(1).expect_said(&["node /services/web/h:1 does not exist"]);
+    wait_until("the watch of its data to see it", || {
+        data_seen.lines().last().is_some_and(|last| last == "gone")
+    });
     journal.wait_for_last("{\"other\":{}}");
     let mut next = sandbox.start();
     wait_for_state(sandbox, "web.twc-1", "announced");
     wait_until("it to be seen alive", || last().contains("h:1"));
-    assert!(listed().contains("h:1 "));
+    assert!(listed().contains("h:1 ") && got().expect(0).text().starts_with('{'));
     assert_eq!((next.stop(), watching.stop()), (Some(0), Some(0)));
 }

@@ -1,5 +1,6 @@
 //! `RegisterService`: members of services that a daemon announces.
 
+mod directory;
 mod drain;
 mod faults;
 mod keeper;
@@ -252,7 +253,7 @@ fn what_another_daemon_holds_is_a_conflict_until_it_goes(sandbox: &Sandbox) {
     let mut other = sandbox.daemon_with_state(&state).start();
     other.wait_for_log(&[
         "web.twc-1: cannot announce /services/web/h:1",
-        "it is announced when that one goes",
+        "it is announced when that one goes; `twitcher get /services/web/h:1` shows",
     ]);
     let pid = json!(daemon.process().0);
     throughout(Duration::from_secs(1), || assert_eq!(wait_for_member(sandbox)["pid"], pid));

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc::O_NOFOLLOW;
 
+use super::claim_file;
 use super::file::{self, MAX_NODE_BYTES, Reading, Stamp};
 use super::inside;
 use super::remove;
@@ -121,6 +122,10 @@ impl DirectoryClient {
                 );
             }
             fs::remove_dir(&file).map_err(failed)?;
+        }
+        if claim_file::is_dead(&file) {
+            // For readers it is gone. Its keeper is not alive, and another one would hold the lock.
+            fs::remove_file(&file).map_err(failed)?;
         }
         match replace(&file, data, condition == Condition::Absent) {
             // Somebody created the file who did not ask for the lock.

@@ -74,13 +74,8 @@ fn first_message(socket: &OwnedFd) -> Result<(StoreSettings, AtEnd), Box<dyn Err
 struct Root(Option<(PathBuf, Option<(u64, u64)>)>);
 
 impl Root {
-    /// Makes the directory if it is missing.
     fn new(settings: &StoreSettings) -> Self {
-        Self(settings.directory().map(|path| {
-            // Why not is said where a member cannot be written.
-            let _ = fs::create_dir_all(path);
-            (path.to_owned(), id(path))
-        }))
+        Self(settings.directory().map(|path| (path.to_owned(), id(path))))
     }
 
     fn has_moved(&self) -> bool {
