@@ -4,19 +4,17 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, Proxy, Sandbox, Store, Twitcher, on_every_server, on_every_store, wait_until};
+use crate::harness::{Daemon, Proxy, Sandbox, Server, Twitcher, ZooKeeper, on_every_store, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long the network takes for each packet. etcd removes thousands of keys with one request.
-fn delay(store: Store) -> Duration {
-    Duration::from_millis(if store == Store::Etcd { 500 } else { 100 })
-}
+/// How long the network takes for each packet.
+const DELAY: Duration = Duration::from_millis(100);
 
 /// Fills a node with so many children, and returns the command that removes it over a slow network.
-fn slow_removal(store: Store, sandbox: &Sandbox, children: usize) -> (Proxy, Twitcher) {
-    let proxy = Proxy::to(&store.shared_server().address());
-    proxy.delay(delay(store));
+fn slow_removal(sandbox: &Sandbox, children: usize) -> (Proxy, Twitcher) {
+    let proxy = Proxy::to(&ZooKeeper::shared().address());
+    proxy.delay(DELAY);
     sandbox.nodes.set("/tree/below", "");
     sandbox.nodes.create_many((0..children).map(|number| format!("/tree/below/{number}")));
     let store = sandbox.nodes.url_by_way_of(&proxy.address());
@@ -30,10 +28,10 @@ fn number_of_nodes(sandbox: &Sandbox) -> usize {
 }
 
 // "make it as long as it needs, with progress and what is left"
-on_every_server!(a_removal_takes_as_long_as_it_needs);
-fn a_removal_takes_as_long_as_it_needs(store: Store) {
-    let sandbox = Sandbox::of_kind(store);
-    let (_proxy, rm) = slow_removal(store, &sandbox, if store == Store::Etcd { 6000 } else { 4000 });
+#[test]
+fn a_removal_takes_as_long_as_it_needs() {
+    let sandbox = Sandbox::zookeeper();
+    let (_proxy, rm) = slow_removal(&sandbox, 4000);
     let began = Instant::now();
     let finished = rm.finish().expect(0);
     assert!(began.elapsed() > TIMEOUT, "the test removes too fast: {:?}", began.elapsed());
@@ -49,8 +47,8 @@ fn wait_for_progress(rm: &Daemon) {
     });
 }
 
-on_every_server!(a_removal_that_is_interrupted_or_cut_off_says_what_is_left);
-fn a_removal_that_is_interrupted_or_cut_off_says_what_is_left(store: Store) {
+#[test]
+fn a_removal_that_is_interrupted_or_cut_off_says_what_is_left() {
     type End = fn(&Daemon, &Proxy);
     let ends: [(&str, End); 3] = [
         ("interrupted", |rm, _| rm.signal(Signal::SIGINT)),
@@ -58,8 +56,8 @@ fn a_removal_that_is_interrupted_or_cut_off_says_what_is_left(store: Store) {
         ("connection", |_, proxy| proxy.refuse()),
     ];
     for (said, end) in ends {
-        let sandbox = Sandbox::of_kind(store);
-        let (proxy, rm) = slow_removal(store, &sandbox, 20_000);
+        let sandbox = Sandbox::zookeeper();
+        let (proxy, rm) = slow_removal(&sandbox, 20_000);
         let mut rm = rm.start();
         wait_for_progress(&rm);
         end(&rm, &proxy);
