@@ -7,7 +7,8 @@
 //! * [`control`]: requests to the control socket.
 //! * [`from_half`]: what the process of a store says to the daemon, and [`to_half`]: what it is told. Both
 //!   are [`packets`].
-//! * [`from_keeper`]: what the process of a keeper of members says to the daemon.
+//! * [`from_keeper`]: what the process of a keeper of members says to the daemon, and [`to_keeper`]: what it
+//!   is told.
 //! * [`ledger`]: the database files on the disk.
 //! * [`node_paths`]: names of nodes and stores, and their data.
 //! * [`log_lines`]: the output of actions, and names in the log.
@@ -25,6 +26,7 @@ pub mod log_lines;
 pub mod node_paths;
 mod packets;
 pub mod to_half;
+pub mod to_keeper;
 pub mod values;
 pub mod watch;
 pub mod zookeeper;
@@ -32,7 +34,7 @@ pub mod zookeeper;
 /// The name of a target, of its binary and of the directory of its seeds; and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("control", control::run),
     ("etcd", etcd::run),
     ("evaluation", evaluation::run),
@@ -42,6 +44,7 @@ pub const TARGETS: [Target; 12] = [
     ("log_lines", log_lines::run),
     ("node_paths", node_paths::run),
     ("to_half", to_half::run),
+    ("to_keeper", to_keeper::run),
     ("values", values::run),
     ("watch", watch::run),
     ("zookeeper", zookeeper::run),

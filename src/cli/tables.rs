@@ -1,5 +1,6 @@
 //! `twitcher tables [attach NAME]`
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ impl Tables {
             (Some(Action::Attach) | None, _) => {
                 let catalogue = self.connection.with_client(async |client| Ok(client.catalogue().await?))?;
                 let (tables, is_complete) = tables(&catalogue);
+                note_equal_names(&tables);
                 if self.json {
                     let all: Vec<_> = tables.iter().map(Table::json).collect();
                     print_json(&(json!(all).to_string() + "\n"))?;
@@ -97,25 +99,38 @@ impl Tables {
         loop {
             let catalogue = client.catalogue().await?;
             let (tables, is_complete) = tables(&catalogue);
-            let is_it = |table: &Table| table.name.as_deref() == Some(name);
+            let is_named = |table: &Table| table.name.as_deref() == Some(name);
+            let is_it = |table: &Table| is_named(table) && (self.oid.is_none() || table.oid == self.oid);
+            if self.oid.is_none() && tables.iter().filter(|table| is_named(table)).count() > 1 {
+                let slots = slots(tables.iter().filter(|table| is_named(table)));
+                return Err(format!(
+                    "nothing was attached: the tables in {slots} all have the name {}; say which one with \
+                     --oid (see `twitcher tables`)",
+                    printable(name.as_bytes())
+                )
+                .into());
+            }
             let of_oid = tables.iter().find(|table| self.oid.is_some() && table.oid == self.oid);
-            if let Some(other) = of_oid.filter(|table| !is_it(table)) {
+            if let Some(other) = of_oid.filter(|table| !is_named(table)) {
                 let name = printable(other.name.as_deref().unwrap_or("?").as_bytes());
                 return Err(
                     format!("the table in slot {} has this object id already: {name}", other.slot).into()
                 );
             }
+            let other = tables.iter().find(|table| is_named(table) && !is_it(table));
+            let other = other.map(|table| {
+                let oid = printable(table.oid.as_deref().unwrap_or("none").as_bytes());
+                format!("the table {name} in slot {} has the object id {oid}", table.slot)
+            });
             if let Some(table) = tables.into_iter().find(is_it) {
-                return match (&self.oid, &table.oid) {
-                    (Some(wanted), Some(oid)) if wanted != oid => {
-                        Err(format!("the table {name} in slot {} has the object id {oid}", table.slot).into())
-                    }
-                    _ => Ok(table),
-                };
+                return Ok(table);
+            }
+            if let Some(reason) = other {
+                return Err(reason.into());
             }
             if !is_complete {
                 return Err(
-                    "nothing was attached: an entry that cannot be read may be that of the table".into()
+                    "nothing was attached: an entry that cannot be trusted may be that of the table".into()
                 );
             }
             let highest = catalogue.entries.last().map_or(0, |(slot, _)| *slot);
@@ -145,20 +160,62 @@ impl Tables {
     }
 }
 
-/// Returns the tables of a catalogue, and whether all entries could be read. Says which could not.
+/// Returns the tables of a catalogue, and whether all entries can be trusted. Says which cannot.
 fn tables(catalogue: &Catalogue) -> (Vec<Table>, bool) {
     let mut tables = Vec::new();
     for (slot, entry) in &catalogue.entries {
         match Table::read(*slot, entry) {
             Ok(table) => tables.push(table),
             Err(reason) => print_error(format_args!(
-                "twitcher: the entry of slot {slot} in the catalogue cannot be read: {reason}; see `twitcher \
-                 get /@0:bytes/{slot:04x}`"
+                "twitcher: the entry of slot {slot} in the catalogue cannot be trusted, and is skipped: \
+                 {reason}; see `twitcher get --decode cbor /@0:bytes/{slot:04x}`, and write it again with \
+                 `twitcher set --encode cbor`, or remove it"
             )),
         }
     }
+    // Programs find a table by its object id, and each of two would be as good.
+    let shared: BTreeSet<String> = tables
+        .iter()
+        .filter(|table| tables.iter().any(|other| other.slot != table.slot && other.has_oid_of(table)))
+        .filter_map(|table| table.oid.clone())
+        .collect();
+    for oid in &shared {
+        print_error(format_args!(
+            "twitcher: the entries of {} in the catalogue cannot be trusted, and are skipped: they have one \
+             object id, {}; remove those that are wrong, such as `twitcher rm /@0:bytes/0004` for slot 4",
+            slots(tables.iter().filter(|table| table.oid.as_ref() == Some(oid))),
+            printable(oid.as_bytes())
+        ));
+    }
+    tables.retain(|table: &Table| table.oid.as_ref().is_none_or(|oid| !shared.contains(oid)));
     let is_complete = tables.len() == catalogue.entries.len();
     (tables, is_complete)
+}
+
+/// Says which tables have one name. Programs may have such tables: they find them by their object ids.
+fn note_equal_names(tables: &[Table]) {
+    let mut named = BTreeMap::<&str, Vec<&Table>>::new();
+    for table in tables {
+        if let Some(name) = &table.name {
+            named.entry(name).or_default().push(table);
+        }
+    }
+    for (name, tables) in named.into_iter().filter(|(_, tables)| tables.len() > 1) {
+        print_error(format_args!(
+            "twitcher: the tables in {} have one name, {}; `twitcher tables attach` needs --oid for them",
+            slots(tables.into_iter()),
+            printable(name.as_bytes())
+        ));
+    }
+}
+
+/// Returns `the slots 4 and 7`.
+fn slots<'a>(tables: impl Iterator<Item = &'a Table>) -> String {
+    let slots: Vec<_> = tables.map(|table| table.slot.to_string()).collect();
+    match &slots[..] {
+        [first @ .., last] if !first.is_empty() => format!("the slots {} and {last}", first.join(", ")),
+        slots => format!("slot {}", slots.concat()),
+    }
 }
 
 /// Lists tables, one a line.
@@ -187,9 +244,15 @@ impl Table {
         let text = |name: &str| match field(name) {
             Some(Value::Text(text)) => Ok(Some(text.clone())),
             Some(Value::Null) | None => Ok(None),
-            Some(_) => Err(format!("{name} is no text")),
+            Some(_) => Err(format!("its {name} is no text")),
         };
         let text_of = |tag: &Value| if let Value::Text(tag) = tag { Some(tag.clone()) } else { None };
+        match field("slot") {
+            None | Some(Value::Null) => {}
+            Some(Value::Int(own)) if *own == i128::from(slot) => {}
+            Some(Value::Int(own)) => return Err(format!("it says that it is the entry of slot {own}")),
+            Some(_) => return Err("its slot is no number".to_owned()),
+        }
         let tags = match field("tags") {
             Some(Value::Array(tags)) => tags.iter().filter_map(text_of).collect(),
             Some(_) | None => Vec::new(),
@@ -202,6 +265,10 @@ impl Table {
             tags,
             creator: text("creator")?,
         })
+    }
+
+    fn has_oid_of(&self, other: &Self) -> bool {
+        self.oid.is_some() && self.oid == other.oid
     }
 
     fn entry(&self) -> Value {

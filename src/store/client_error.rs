@@ -22,8 +22,8 @@ pub enum ClientError {
     NoAnswer { store: String, timeout: Duration, doubt: Doubt },
     #[error("the connection to {store} was lost ({reason}){doubt}")]
     Lost { store: String, reason: String, doubt: Doubt },
-    #[error("node {node} does not exist in {store}; create it with `twitcher set`")]
-    Missing { node: NodePath, store: String },
+    #[error("node {node} does not exist in {store}; {remedy}")]
+    Missing { node: NodePath, store: String, remedy: &'static str },
     #[error("node {node} does not exist in {store}, so nothing was removed")]
     NothingToRemove { node: NodePath, store: String },
     /// `what` is the chroot or the directory under which all nodes of the store are.
@@ -65,6 +65,11 @@ pub enum ClientError {
     Refused { node: NodePath, store: String, reason: String },
     #[error("node {node} in {store}: {source}")]
     File { node: NodePath, store: String, source: io::Error },
+}
+
+impl ClientError {
+    /// The remedy where a node is missing that can be there.
+    pub const CREATE: &str = "create it with `twitcher set`";
 }
 
 /// What a command does to a node, and so the right that it needs.

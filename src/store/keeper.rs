@@ -24,15 +24,20 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Opens a keeper. Must be called within a `LocalSet` on a current-thread runtime.
     pub(super) fn open(settings: &StoreSettings, login: LoginSource) -> Self {
-        let (orders, taken) = unbounded_channel();
-        let (told, events) = unbounded_channel();
-        let end = KeeperEnd { orders: taken, events: told };
+        let (keeper, end) = Self::with_end();
         match settings {
             StoreSettings::ZooKeeper(settings) => zookeeper::keep(settings.clone(), login, end),
             StoreSettings::Etcd(settings) => etcd::keep(settings.clone(), login, end),
             StoreSettings::Directory(settings) => directory::keep(settings.clone(), end),
         }
-        Self { orders, events }
+        keeper
+    }
+
+    /// Returns a keeper of no store, with its far end.
+    pub(super) fn with_end() -> (Self, KeeperEnd) {
+        let (orders, taken) = unbounded_channel();
+        let (told, events) = unbounded_channel();
+        (Self { orders, events }, KeeperEnd { orders: taken, events: told })
     }
 
     /// Gives an order. One that comes after the keeper's end has no effect.

@@ -80,7 +80,7 @@ pub use etcd::{EtcdConversation, EtcdLogin, EtcdSettings, EtcdUrl, EtcdUser};
 pub use half::{
     AtEnd, HalfOptions, KeeperLink, KeeperProcess, STORE_USER, become_client, open as open_half, open_keeper,
     serve as serve_half, serve_keeper, store_user_is_missing, with_played_daemon, with_played_half,
-    with_played_keeper,
+    with_played_keeper, with_played_orders,
 };
 pub use member::{KeeperEvent, KeeperOrder, MAX_MEMBER_DATA, Member};
 pub use message::{Exposure, HalfStarted, StoreCommand, StoreEvent};

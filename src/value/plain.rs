@@ -7,13 +7,17 @@
 //! | map with keys that are no text | `{"$map": [[1, "one"], ["two", 2]]}` |
 //! | simple value, as `undefined` | `{"$simple": 23}` |
 //!
-//! A map with one entry whose key is one of these four words, after one `$` or several, gets another `$`
-//! before its key. So no two values have the same plain form.
+//! A key of a map that is one of these four words, after one `$` or several, gets another `$` before it. So no
+//! two values have the same plain form, and what only looks like one of these forms is a mistake.
+
+use std::borrow::Cow;
+use std::fmt::Display;
 
 use data_encoding::BASE64;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Fault, Value, json};
+use super::keys::Keys;
+use super::{Fault, Place, Value, json};
 
 const BYTES: &str = "$bytes";
 const TAG: &str = "$tag";
@@ -26,9 +30,12 @@ pub fn write(value: &Value) -> String {
     serde_json::to_string(&Plain(value)).unwrap_or_default()
 }
 
-/// Reads a value from its plain form.
+/// Reads a value from its plain form. A fault of the form has a JSON pointer as its place.
 pub fn parse(text: &[u8]) -> Result<Value, Fault> {
-    json::parse(text).map(unplain)
+    unplain(json::parse(text)?).map_err(|Mistake { mut pointer, what }| {
+        pointer.reverse();
+        Fault { place: Place::Pointer(pointer.concat()), what }
+    })
 }
 
 /// How many levels of nesting the plain form of this value adds to that of its parts.
@@ -41,7 +48,7 @@ pub(super) fn levels(value: &Value) -> usize {
     }
 }
 
-/// Whether this key of a map with one entry could be taken for that of a plain form.
+/// Whether this key of a map could be taken for that of a plain form.
 fn is_ambiguous(key: &str) -> bool {
     key.starts_with('$') && [BYTES, TAG, MAP, SIMPLE].iter().any(|it| it[1..] == *key.trim_start_matches('$'))
 }
@@ -61,10 +68,10 @@ impl Serialize for Plain<'_> {
             Value::Text(it) => to.serialize_str(it),
             Value::Bytes(it) => single(to, BYTES, &BASE64.encode(it)),
             Value::Array(it) => to.collect_seq(it.iter().map(Plain)),
-            Value::Map(entries) => match &entries[..] {
-                [(key, value)] if is_ambiguous(key) => single(to, &format!("${key}"), &Plain(value)),
-                entries => to.collect_map(entries.iter().map(|(key, value)| (key, Plain(value)))),
-            },
+            Value::Map(entries) => {
+                let escaped = |key| if is_ambiguous(key) { format!("${key}").into() } else { Cow::from(key) };
+                to.collect_map(entries.iter().map(|(key, value)| (escaped(key), Plain(value))))
+            }
             Value::Pairs(it) => {
                 let pairs: Vec<Pair<'_>> = it.iter().map(|(key, value)| Pair(key, value)).collect();
                 single(to, MAP, &pairs)
@@ -87,57 +94,97 @@ fn single<S: Serializer, T: Serialize + ?Sized>(to: S, key: &str, value: &T) -> 
     map.end()
 }
 
-/// Returns the value that JSON in plain form stands for. What only looks similar stays as it is.
-fn unplain(value: Value) -> Value {
-    match value {
-        Value::Array(values) => Value::Array(values.into_iter().map(unplain).collect()),
-        Value::Map(mut entries) => match &mut entries[..] {
-            [(key, value)] if is_ambiguous(key) => {
-                let value = std::mem::replace(value, Value::Null);
-                special(key, value).unwrap_or_else(|value| {
-                    let key = if key.starts_with("$$") { key[1..].to_owned() } else { std::mem::take(key) };
-                    Value::Map(vec![(key, unplain(value))])
-                })
-            }
-            _ => Value::Map(entries.into_iter().map(|(key, value)| (key, unplain(value))).collect()),
-        },
-        other => other,
+/// What is wrong with a plain form, and where: the parts of a JSON pointer, of which the last comes first.
+struct Mistake {
+    pointer: Vec<String>,
+    what: String,
+}
+
+impl Mistake {
+    fn new(what: impl Into<String>) -> Self {
+        Self { pointer: Vec::new(), what: what.into() }
+    }
+
+    fn below(mut self, part: impl Display) -> Self {
+        self.pointer.push(format!("/{}", part.to_string().replace('~', "~0").replace('/', "~1")));
+        self
     }
 }
 
-/// Returns what a map with this key and value alone stands for. Gives the value back as the error if it does
-/// not have the shape that belongs to the key: then the map is a map.
-fn special(key: &str, value: Value) -> Result<Value, Value> {
+/// Returns the value that JSON in plain form stands for.
+fn unplain(value: Value) -> Result<Value, Mistake> {
+    match value {
+        Value::Array(values) => {
+            let values = values.into_iter().enumerate();
+            let values = values.map(|(place, value)| unplain(value).map_err(|mistake| mistake.below(place)));
+            values.collect::<Result<_, _>>().map(Value::Array)
+        }
+        Value::Map(mut entries) => {
+            let special_key = entries.iter().position(|(key, _)| [BYTES, TAG, MAP, SIMPLE].contains(&&**key));
+            match special_key {
+                Some(place) if entries.len() == 1 => {
+                    let (key, value) = entries.swap_remove(place);
+                    special(&key, value).map_err(|mistake| mistake.below(&key))
+                }
+                Some(place) => {
+                    let key = &entries[place].0;
+                    Err(Mistake::new(format!("{key} stands alone in its object; as a key, write ${key}")))
+                }
+                None => entries.into_iter().map(entry).collect::<Result<_, _>>().map(Value::Map),
+            }
+        }
+        other => Ok(other),
+    }
+}
+
+fn entry((key, value): (String, Value)) -> Result<(String, Value), Mistake> {
+    let value = unplain(value).map_err(|mistake| mistake.below(&key))?;
+    let key = if is_ambiguous(&key) { key[1..].to_owned() } else { key };
+    Ok((key, value))
+}
+
+/// Returns what a map with this key and value alone stands for.
+fn special(key: &str, value: Value) -> Result<Value, Mistake> {
     match (key, value) {
         (BYTES, Value::Text(text)) => match BASE64.decode(text.as_bytes()) {
             Ok(bytes) => Ok(Value::Bytes(bytes)),
-            Err(_) => Err(Value::Text(text)),
+            Err(error) => Err(Mistake::new(format!("this is no base64 with padding: {error}"))),
         },
-        (SIMPLE, Value::Int(number)) => match u8::try_from(number) {
-            Ok(number) if is_simple(number) => Ok(Value::Simple(number)),
-            Ok(_) | Err(_) => Err(Value::Int(number)),
-        },
+        (BYTES, _) => Err(Mistake::new("the bytes must be a text in base64")),
+        (SIMPLE, Value::Int(number)) if u8::try_from(number).is_ok_and(is_simple) => {
+            Ok(Value::Simple(number as u8))
+        }
+        (SIMPLE, _) => Err(Mistake::new("a simple value is a number from 0 to 19, 23, or from 32 to 255")),
         (TAG, Value::Array(parts)) => match <[Value; 2]>::try_from(parts) {
             Ok([Value::Int(tag), value]) if u64::try_from(tag).is_ok() => {
-                Ok(Value::Tagged(tag as u64, unplain(value).into()))
+                let value = unplain(value).map_err(|mistake| mistake.below(1))?;
+                Ok(Value::Tagged(tag as u64, value.into()))
             }
-            Ok(parts) => Err(Value::Array(parts.into())),
-            Err(parts) => Err(Value::Array(parts)),
+            Ok(_) => Err(Mistake::new("a tag is an integer from 0 to 2^64-1").below(0)),
+            Err(_) => Err(Mistake::new("there must be two elements: the tag and the value")),
         },
-        (MAP, Value::Array(pairs)) => {
-            let is_pair = |value: &Value| matches!(value, Value::Array(parts) if parts.len() == 2);
-            if !pairs.iter().all(is_pair) {
-                return Err(Value::Array(pairs));
-            }
-            let pair = |value| match value {
-                Value::Array(parts) => <[Value; 2]>::try_from(parts).ok(),
-                _ => None,
-            };
-            let pairs = pairs.into_iter().filter_map(pair);
-            Ok(Value::Pairs(pairs.map(|[key, value]| (unplain(key), unplain(value))).collect()))
+        (TAG, _) => Err(Mistake::new("there must be an array of two elements: the tag and the value")),
+        (_, Value::Array(pairs)) => {
+            let mut keys = Keys::default();
+            let pairs = pairs
+                .into_iter()
+                .enumerate()
+                .map(|(place, value)| pair(value, &mut keys).map_err(|mistake| mistake.below(place)));
+            pairs.collect::<Result<_, _>>().map(Value::Pairs)
         }
-        (_, value) => Err(value),
+        (_, _) => Err(Mistake::new("a map is an array of pairs [KEY, VALUE]")),
     }
+}
+
+fn pair(value: Value, keys: &mut Keys) -> Result<(Value, Value), Mistake> {
+    let parts = match value {
+        Value::Array(parts) => <[Value; 2]>::try_from(parts).ok(),
+        _ => None,
+    };
+    let [key, value] = parts.ok_or_else(|| Mistake::new("a map is an array of pairs [KEY, VALUE]"))?;
+    let key = unplain(key).map_err(|mistake| mistake.below(0))?;
+    keys.add(write(&key)).map_err(|what| Mistake::new(what).below(0))?;
+    Ok((key, unplain(value).map_err(|mistake| mistake.below(1))?))
 }
 
 /// Whether CBOR has a simple value of this number that is no bool, no null and not reserved.
@@ -169,8 +216,8 @@ mod tests {
             (Value::Map(vec![("$$map".into(), Value::Int(1))]), r#"{"$$$map":1}"#),
             (Value::Map(vec![("$ref".into(), Value::Int(1))]), r#"{"$ref":1}"#),
             (
-                Value::Map(vec![("$tag".into(), Value::Int(1)), ("b".into(), Value::Bool(true))]),
-                r#"{"$tag":1,"b":true}"#,
+                Value::Map(vec![("$tag".into(), Value::Int(1)), ("$$tag".into(), Value::Bool(true))]),
+                r#"{"$$tag":1,"$$$tag":true}"#,
             ),
         ] {
             assert_eq!(write(&value), expected);
@@ -181,17 +228,30 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_plain_form_stays_json() {
-        for same in [
-            r#"{"$bytes":"no base64!"}"#,
-            r#"{"$bytes":1}"#,
-            r#"{"$tag":[0]}"#,
-            r#"{"$tag":[-1,0]}"#,
-            r#"{"$map":[1]}"#,
-            r#"{"$simple":21}"#,
-            r#"{"$simple":300}"#,
+    fn what_only_looks_like_a_plain_form_is_a_mistake() {
+        for (text, error) in [
+            (r#"{"$bytes":"no base64!"}"#, "/$bytes: this is no base64 with padding: invalid symbol at 2"),
+            (r#"{"$bytes":"aGk"}"#, "/$bytes: this is no base64 with padding: invalid length at 0"),
+            (r#"{"$bytes":1}"#, "/$bytes: the bytes must be a text in base64"),
+            (r#"{"$bytes":"aGk=","x":1}"#, "the whole value: $bytes stands alone in its object"),
+            (r#"{"a/b":[{"x":1,"$tag":[0,1]}]}"#, "/a~1b/0: $tag stands alone"),
+            (r#"{"$tag":[0]}"#, "/$tag: there must be two elements"),
+            (r#"{"$tag":[0,1,2]}"#, "/$tag: there must be two elements"),
+            (r#"{"$tag":0}"#, "/$tag: there must be an array of two elements"),
+            (r#"{"$tag":[-1,0]}"#, "/$tag/0: a tag is an integer from 0 to 2^64-1"),
+            (r#"{"$tag":[18446744073709551616,0]}"#, "/$tag/0: a tag is an integer"),
+            (r#"{"$tag":[1.5,0]}"#, "/$tag/0: a tag is an integer"),
+            (r#"{"$tag":[1,{"$bytes":""},2]}"#, "/$tag: there must be two elements"),
+            (r#"[{"$tag":[1,{"$bytes":"-"}]}]"#, "/0/$tag/1/$bytes: this is no base64"),
+            (r#"{"$map":[1]}"#, "/$map/0: a map is an array of pairs"),
+            (r#"{"$map":{}}"#, "/$map: a map is an array of pairs"),
+            (r#"{"$map":[[1,2],[1,3]]}"#, "/$map/1/0: duplicate key 1"),
+            (r#"{"$map":[[{"$simple":31},2]]}"#, "/$map/0/0/$simple: a simple value is a number"),
+            (r#"{"$simple":21}"#, "/$simple: a simple value is a number from 0 to 19"),
+            (r#"{"$simple":300}"#, "/$simple: a simple value"),
         ] {
-            assert_eq!(parse(same.as_bytes()), json::parse(same.as_bytes()));
+            let fault = parse(text.as_bytes()).expect_err(text).to_string();
+            assert!(fault.starts_with(error), "{text}: {fault}");
         }
     }
 }

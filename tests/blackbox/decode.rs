@@ -463,6 +463,15 @@ fn clients_decode_and_encode(sandbox: &Sandbox) {
         "set /n: line 1, column 7: this integer does not fit in 64 bits; ",
         "nothing was set",
     ]);
+    for (wrong, why) in [
+        (r#"{"a":{"$bytes":"no base64"}}"#, "/a/$bytes: this is no base64"),
+        (r#"[{"$bytes":"aGk=","x":1}]"#, "/0: $bytes stands alone in its object; as a key, write $$bytes"),
+        (r#"{"$tag":[-1,0]}"#, "/$tag/0: a tag is an integer from 0 to 2^64-1"),
+        (r#"{"$map":[[1,2],[1,3]]}"#, "/$map/1/0: duplicate key 1"),
+    ] {
+        let refused = sandbox.client(["set", "--encode", "cbor", "/n", wrong]).finish().expect(1);
+        refused.expect_said(&["set /n: it stands for no CBOR: ", why, "nothing was set"]);
+    }
     assert_eq!(get("cbor").expect(0).text(), format!("{plain}\n"));
     let watched = sandbox.client(["watch", "--json", "--count", "1", "--decode", "cbor", "/n"]).finish();
     let line: Value = serde_json::from_str(&watched.expect(0).text()).unwrap();

@@ -5,8 +5,8 @@ use std::fs;
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    Daemon, Journal, Nodes, Process, Proxy, Sandbox, Server, ZooKeeper, command, exec, wait_for, wait_until,
-    watch,
+    Daemon, Etcd, Journal, Nodes, Process, Proxy, Sandbox, Server, ZooKeeper, command, exec, wait_for,
+    wait_until, watch,
 };
 
 /// Writes settings that name these stores. The default store is on the command line.
@@ -87,45 +87,71 @@ fn the_only_store_is_not_named() {
     daemon.wait_for_log(&[" store: connected to directory"]);
 }
 
-// "A store that is away hurts only its own watches."
+// "A store that is away hurts only its own watches", whichever kinds of stores a daemon has: one after the
+// other is away, and is caught up with when it is back.
 #[test]
-fn a_store_that_is_down_delays_no_other_and_is_caught_up_with() {
-    let server = ZooKeeper::stopped();
-    let sandbox = Sandbox::zookeeper();
-    let local = directory(&sandbox, "local");
-    name_stores(&sandbox, [("eu", &format!("zk://{}", server.address())), ("local", &local.url())]);
-    let journal = sandbox.journal();
-    let eu_journal = sandbox.journal_named("eu");
-    for (name, journal) in [("default", &journal), ("eu", &eu_journal), ("local", &journal)] {
+fn a_store_of_each_kind_that_is_away_delays_no_other_and_is_caught_up_with() {
+    let (zookeeper, etcd) = (ZooKeeper::stopped(), Etcd::stopped());
+    let sandbox = Sandbox::directory();
+    let all = [
+        ("default", sandbox.nodes.clone()),
+        ("eu", zookeeper.nodes(String::new())),
+        ("kv", etcd.nodes(String::new())),
+    ];
+    name_stores(&sandbox, [("eu", &all[1].1.url()), ("kv", &all[2].1.url())]);
+    let journals = all.each_ref().map(|(name, _)| sandbox.journal_named(name));
+    for ((name, _), journal) in all.iter().zip(&journals) {
         sandbox.config(&format!("{name}.twc"), in_store(name, "/n", journal, ""));
     }
     let mut daemon = sandbox.daemon().arg("--debug").start();
     daemon.wait_for_log(&["store eu: not connected: cannot connect to ZooKeeper"]);
-    // The daemon sees that the nodes are missing before they are created.
+    daemon.wait_for_log(&["store kv: not connected: cannot connect to etcd"]);
+    // The daemon sees that the node is missing before it is created.
     daemon.wait_for_log(&[" /n: observed"]);
-    daemon.wait_for_log(&["local:/n: observed"]);
-    let mut expected = Vec::new();
-    for round in 0..5 {
-        for (name, nodes) in [("default", &sandbox.nodes), ("local", &local)] {
-            nodes.set("/n", round.to_string());
-            let event = if round == 0 { "created" } else { "changed" };
-            expected.push(format!("{name} {event} {round}"));
-            journal.wait_for_line(&format!("{name} {event} {round}"));
+    let mut expected = [const { Vec::<String>::new() }; 3];
+    // Sets the nodes of these stores, whose watches run at once. Nothing runs of the others.
+    let mut set = |up: &[usize], content: &str| {
+        for place in up.iter().copied() {
+            let (name, nodes) = &all[place];
+            nodes.set("/n", content);
+            let event = if expected[place].is_empty() { "created" } else { "changed" };
+            expected[place].push(format!("{name} {event} {content}"));
         }
-    }
-    assert_eq!(journal.lines(), expected);
-    eu_journal.wait_for(&[]);
-
-    server.up();
-    let eu = Nodes::ZooKeeper { address: server.address(), root: String::new() };
+        for (journal, lines) in journals.iter().zip(&expected) {
+            journal.wait_for(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+    };
+    let is_away = |store: &str| {
+        let status = sandbox.operator(["status", "--json"]).finish().expect(0).text();
+        let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+        let stores = status["daemon"]["stores"].as_array().expect("stores");
+        stores.iter().any(|found| found["name"] == store && found["connected"] == false)
+    };
+    set(&[0], "only the directory");
+    set(&[0], "again");
+    zookeeper.up();
     daemon.wait_for_log(&["store eu: connected to ZooKeeper", "; it was away for "]);
-    eu.set("/n", "at last");
-    eu_journal.wait_for(&["eu created at last"]);
-    let outages = || daemon.log_lines(&["store eu: not connected"]).len();
-    let before = outages();
-    server.down();
-    wait_until("another outage to be said", || outages() > before);
-    // The daemon does not wait for the store to end.
+    set(&[0, 1], "no etcd");
+    etcd.up();
+    daemon.wait_for_log(&["store kv: connected to etcd", "; it was away for "]);
+    set(&[0, 1, 2], "all");
+    let (root, aside) = (sandbox.root().join("nodes"), sandbox.root().join("aside"));
+    fs::rename(&root, &aside).expect("move the store away");
+    wait_until("the directory's outage", || is_away("default"));
+    set(&[1, 2], "no directory");
+    etcd.down();
+    wait_until("etcd's outage", || is_away("kv"));
+    set(&[1], "only ZooKeeper");
+    fs::rename(&aside, &root).expect("move the store back");
+    wait_until("the directory to be back", || !is_away("default"));
+    set(&[0, 1], "no etcd again");
+    zookeeper.down();
+    wait_until("ZooKeeper's outage", || is_away("eu"));
+    set(&[0], "only the directory again");
+    etcd.up();
+    wait_until("etcd to be back", || !is_away("kv"));
+    set(&[0, 2], "no ZooKeeper");
+    // The daemon does not wait for the store that is away.
     assert_eq!(daemon.stop(), Some(0));
 }
 

@@ -1,4 +1,4 @@
-//! `tree` and `get --json`, on both stores.
+//! `tree` and `get --json`, on all stores.
 
 use serde_json::{Value, json};
 
@@ -45,9 +45,8 @@ fn a_node_without_rights_hides_only_what_is_below_it() {
     shown.expect_said(&["/s/closed", "no permission"]);
 }
 
-#[test]
-fn a_tree_of_thousands_of_nodes_is_shown_whole() {
-    let sandbox = Sandbox::zookeeper();
+on_every_store!(a_tree_of_thousands_of_nodes_is_shown_whole);
+fn a_tree_of_thousands_of_nodes_is_shown_whole(sandbox: &Sandbox) {
     sandbox.nodes.set("/many", "");
     sandbox.nodes.create_many((0..3000).map(|number| format!("/many/{number:04}")));
     let shown = sandbox.client(["tree", "/many"]).finish().expect(0).text();

@@ -216,10 +216,11 @@ impl Checker {
             Ok(Watches { complaints: Some(complaints), .. }) => self.reject(&complaints),
             Ok(Watches { complaints: None, specs, services, locations, mut warnings, .. }) => {
                 let (of_watches, of_services) = locations.split_at(specs.len());
+                let mut mistakes = Vec::new();
                 for (spec, location) in specs.iter().zip(of_watches) {
                     let store = self.settings.get(&spec.store);
                     if let Some(mistake) = store.and_then(|store| store.mistake(&spec.subject.path)) {
-                        self.reject(&format!("{location}: `znode`: {mistake} (the watch's store is etcd)"));
+                        mistakes.push(format!("{location}: `znode`: {mistake} (the watch's store is etcd)"));
                     }
                 }
                 for (spec, location) in services.iter().zip(of_services) {
@@ -227,7 +228,7 @@ impl Checker {
                     let store = self.settings.get(&name.store);
                     if let Some(mistake) = store.and_then(|store| store.mistake(&name.path)) {
                         let which = "(the service's store is etcd)";
-                        self.reject(&format!("{location}: `service`: {mistake} {which}"));
+                        mistakes.push(format!("{location}: `service`: {mistake} {which}"));
                     }
                 }
                 warnings.extend(warning);
@@ -235,6 +236,9 @@ impl Checker {
                 warnings.extend(self.announced_twice(path, &services));
                 for warning in warnings {
                     warn(warning);
+                }
+                if !mistakes.is_empty() {
+                    return mistakes.iter().for_each(|mistake| self.reject(mistake));
                 }
                 let mut text = line(&format!("{}: ok, {}", path.display(), counts(&specs, &services)));
                 if self.explain {

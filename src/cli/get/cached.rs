@@ -77,7 +77,8 @@ impl CacheArgs {
             print_error(format_args!("twitcher: node {node} is from the daemon's cache, and {known}"));
         }
         let Some((version, data)) = data else {
-            return Err(ClientError::Missing { node: node.clone(), store: store.to_owned() }.into());
+            let (node, store) = (node.clone(), store.to_owned());
+            return Err(ClientError::Missing { node, store, remedy: ClientError::CREATE }.into());
         };
         let current_until = current_until.map(|time| Timestamp(time).to_string());
         Ok(Found::InCache { version, data: data.to_vec(), current_until })

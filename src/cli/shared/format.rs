@@ -42,7 +42,7 @@ pub fn write(format: Format, text: &[u8]) -> Result<Vec<u8>, String> {
             if let Some(fault) = json::inexact_integer(text) {
                 return Err(format!("{fault}; write a float (1e30), or a tag 2 or 3 with a byte string"));
             }
-            let value = plain::parse(text).map_err(|fault| format!("it is no JSON: {fault}"))?;
+            let value = plain::parse(text).map_err(|fault| format!("it stands for no CBOR: {fault}"))?;
             cbor::encode(&value)
         }
         Format::Properties if !matches!(value, crate::value::Value::Map(_)) => {

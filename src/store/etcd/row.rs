@@ -59,8 +59,8 @@ pub enum RowError {
     #[error("{node}: slot {slot} of a table is a number from 0 to 65535, without leading zeros")]
     Slot { node: NodePath, slot: String },
     #[error(
-        "{node}: unknown type of keys `{given}`{suggestion}; write oid, uuid, string, bytes, or a pair such \
-         as uuid-oid"
+        "{node}: unknown type of keys `{given}`{suggestion} (the types are oid, uuid, string, bytes, and pairs \
+         such as uuid-oid)"
     )]
     Type { node: NodePath, given: String, suggestion: String },
     #[error(
@@ -192,10 +192,18 @@ impl Table {
             _ => Err(RowError::Type {
                 node: node.clone(),
                 given: types.to_owned(),
-                suggestion: suggest(types, PartType::ALL.map(PartType::name)),
+                suggestion: suggest(types, type_names().iter().map(String::as_str)),
             }),
         }
     }
+}
+
+/// The names of all types of keys, also of pairs.
+fn type_names() -> Vec<String> {
+    let pairs = PartType::ALL.into_iter().flat_map(|first| PartType::ALL.map(|second| (first, second)));
+    let pairs = pairs.filter(|(first, second)| first.width().or(second.width()).is_some());
+    let pairs = pairs.map(|(first, second)| format!("{}-{}", first.name(), second.name()));
+    PartType::ALL.into_iter().map(|one| one.name().to_owned()).chain(pairs).collect()
 }
 
 impl PartType {
@@ -391,8 +399,9 @@ mod tests {
         for (path, words) in [
             ("/@65536:oid/1", "slot 65536 of a table is a number from 0 to 65535"),
             ("/@04:oid/1", "slot 04 of a table"),
-            ("/@4:iod/1", "unknown type of keys `iod`; did you mean `oid`?"),
-            ("/@4:/1", "unknown type of keys ``"),
+            ("/@4:iod/1", "unknown type of keys `iod`; did you mean `oid`? (the types are oid, uuid, "),
+            ("/@4:uuid-iod/1", "unknown type of keys `uuid-iod`; did you mean `uuid-oid`? (the types"),
+            ("/@4:/1", "unknown type of keys `` (the types are"),
             ("/@4:oid-oid-oid/1", "unknown type of keys `oid-oid-oid`"),
             ("/@4:string-bytes/a", "a pair of string and bytes has no end"),
             ("/@4:oid/1/2", "a row of `@4:oid` has one part below its table"),

@@ -47,7 +47,10 @@ mod task;
 mod user;
 
 pub use fuzzing::{with_played_daemon, with_played_half};
-pub use keeper::{KeeperLink, KeeperProcess, open as open_keeper, serve as serve_keeper, with_played_keeper};
+pub use keeper::{
+    KeeperLink, KeeperProcess, open as open_keeper, serve as serve_keeper, with_played_keeper,
+    with_played_orders,
+};
 pub use serve::serve;
 pub use starter::HalfOptions;
 pub use supervisor::open;

@@ -1,5 +1,7 @@
 //! Logins: tokens that expire, rights that are taken away, and TLS with client certificates.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::record;
@@ -22,13 +24,21 @@ struct Fixture {
 impl Fixture {
     #[track_caller]
     fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, &login(PASSWORD))
+    }
+
+    /// systemd provides the daemon with the credential `etcd`, the password.
+    #[track_caller]
+    fn start_with(flags: &[&str], settings: &str) -> Self {
         let secure = SecureEtcd::start(1, flags);
         let sandbox = Sandbox::directory();
-        sandbox.settings(&login(PASSWORD));
+        sandbox.settings(settings);
+        fs::create_dir(credentials(&sandbox)).expect("create a directory");
+        sandbox.private(&credentials(&sandbox).join("etcd"), PASSWORD);
         ["/n", "/still"].iter().for_each(|node| secure.client().set(node, b"1"));
         let [journal, still] = record(&sandbox, ["/n", "/still"]);
         let store = format!("etcd://{}{PREFIX}", secure.plaintext_address());
-        let daemon = sandbox.daemon_on(&store).start();
+        let daemon = sandbox.daemon_on(&store).env("CREDENTIALS_DIRECTORY", credentials(&sandbox)).start();
         [&journal, &still].iter().for_each(|journal| journal.wait_for(&["load 1"]));
         Self { secure, sandbox, journal, still, daemon }
     }
@@ -37,6 +47,10 @@ impl Fixture {
     fn set(&self, node: &str, content: &str) {
         self.secure.client().set(node, content.as_bytes());
     }
+}
+
+fn credentials(sandbox: &Sandbox) -> PathBuf {
+    sandbox.root().join("credentials")
 }
 
 // "nothing is lost over ... expired or revoked tokens"
@@ -85,10 +99,13 @@ fn expect_no_loss_over_expiry(it: &Fixture) {
     it.still.wait_for(&["load 1", "changed 2"]);
 }
 
-// A server that restarts knows no token that it has given before.
+// A server that restarts knows no token that it has given before: the password, here a credential of systemd
+// ("`password` (or `{ credential = … }`)"), is needed again each time.
 #[test]
 fn an_update_after_the_server_forgot_its_tokens_is_not_lost() {
-    let it = Fixture::start(&[]);
+    let by_credential = login("x").replace("\"x\"", "{ credential = \"etcd\" }");
+    assert!(by_credential.contains("password = { credential = \"etcd\" }\n"), "{by_credential}");
+    let it = Fixture::start_with(&[], &by_credential);
     for content in ["2", "3"] {
         it.secure.members[0].down();
         it.secure.members[0].up();
@@ -97,6 +114,18 @@ fn an_update_after_the_server_forgot_its_tokens_is_not_lost() {
     }
     it.set("/still", "2");
     it.still.wait_for(&["load 1", "changed 2"]);
+    let get = |credentials: &str| {
+        let store = format!("etcd://{}{PREFIX}", it.secure.plaintext_address());
+        let get = it.sandbox.twitcher(["get", "/n", "--store", &store]);
+        let get = get.env("TWITCHER_CONFIG_PATH", it.sandbox.configs());
+        get.env("CREDENTIALS_DIRECTORY", it.sandbox.root().join(credentials)).finish()
+    };
+    assert_eq!(get("credentials").expect(0).text(), "3");
+    let wrong = it.sandbox.root().join("wrong");
+    fs::create_dir(&wrong).expect("create a directory");
+    it.sandbox.private(&wrong.join("etcd"), "another");
+    get("wrong").expect(1).expect_said(&["check username (twitcher) and password"]);
+    get("none").expect(1).expect_said(&["etcd.password: credential \"etcd\" cannot be read"]);
 }
 
 // "revoked rights": what may not be read is unreadable, not deleted, and is read as soon as it may be.
@@ -170,6 +199,11 @@ fn a_right_that_is_taken_away_from_a_running_watch_is_said_and_heals() {
     let it = Fixture::start(&[]);
     it.secure.revoke();
     it.daemon.wait_for_log(&["/n", "permission"]);
+    let store = format!("etcd://{}{PREFIX}", it.secure.plaintext_address());
+    let set = it.sandbox.twitcher(["set", "/n", "x", "--retry", "600", "--store", &store]);
+    // A refusal is final.
+    let set = set.env("TWITCHER_CONFIG_PATH", it.sandbox.configs()).finish().expect(1);
+    set.expect_said(&["no permission to write node /n"]);
     it.secure.grant();
     it.set("/n", "2");
     let lines = it.journal.wait_for_last("changed 2");

@@ -58,7 +58,10 @@ fn commands_read_and_write_rows_by_their_binary_keys() {
     assert_eq!(run(&["ls", "/@7:uuid-oid"]).expect(0).text(), format!("{UUID}\n"));
     assert_eq!(run(&["ls", &format!("/@7:uuid-oid/{UUID}")]).expect(0).text(), "258\n");
     assert_eq!(run(&["ls", "/"]).expect(0).text(), "", "rows are not below the root");
-    run(&["ls", "/@5:oid"]).expect(1).expect_said(&["/@5:oid", "does not exist"]);
+    let missing = run(&["ls", "/@5:oid"]).expect(1);
+    missing.expect_said(&["/@5:oid", "does not exist", "as soon as it has a row"]);
+    assert!(!missing.stderr.contains("twitcher set"), "no table can be set: {}", missing.stderr);
+    run(&["get", "/@4:oid/3"]).expect(1).expect_said(&["does not exist", "create it with `twitcher set`"]);
     run(&["get", "/@4:oid"]).expect(1).expect_said(&["/@4:oid", "add the rest of a row's key"]);
 
     let transaction = json!({
@@ -118,7 +121,7 @@ fn the_path_of_no_row_is_refused_where_rows_are() {
         ("/@4:oid/x", "`x` is no oid"),
         ("/@4:oid/9007199254740993", "up to 2^53"),
         ("/@1:uuid/6e2c", "is no uuid"),
-        ("/@4:iod/1", "did you mean `oid`?"),
+        ("/@4:iod/1", "did you mean `oid`? (the types are oid, "),
     ] {
         for args in [
             vec!["get", node],
@@ -140,7 +143,9 @@ fn the_path_of_no_row_is_refused_where_rows_are() {
     sandbox.settings(&format!("store = {:?}\n", sandbox.nodes.url()));
     let configs = sandbox.configs().display().to_string();
     let check = sandbox.twitcher(["check", "--config-path", &configs]).finish();
-    check.expect(1).expect_said(&["bad.twc", "`x` is no oid"]);
+    let check = check.expect(1);
+    check.expect_said(&["bad.twc", "`x` is no oid"]);
+    assert_eq!(check.text(), "", "a file with a mistake is not ok");
     sandbox.settings("store = \"dir:/nowhere\"\n");
     sandbox.twitcher(["check", "--config-path", &configs]).finish().expect(0);
 }
@@ -196,9 +201,42 @@ fn tables_get_slots_of_their_own_also_at_once() {
     assert_eq!(sandbox.client(["tables", "attach", first]).finish().expect(0).text(), "1\n");
     assert_eq!(value(&server, "00000001"), before);
     // What somebody else broke is named, and no slot is given on a guess.
-    server.client().set_key(&key("00000009"), b"\xff");
-    sandbox.client(["tables"]).finish().expect(1).expect_said(&["slot 9", "byte 0"]);
-    sandbox.client(["tables", "attach", "new"]).finish().expect(1).expect_said(&["nothing was attached"]);
+    for (entry, words) in [
+        (&b"\xff"[..], "byte 0"),
+        (b"\x01", "it is no CBOR map"),
+        (b"\xa1\x01\x02", "it is no CBOR map"),
+        (b"\xa2dnamea9dslot\x04", "it says that it is the entry of slot 4"),
+        (b"\xa2dnamea9dslota9", "its slot is no number"),
+        (b"\xa1dname\x01", "its name is no text"),
+    ] {
+        server.client().set_key(&key("00000009"), entry);
+        let listed = sandbox.client(["tables"]).finish().expect(1);
+        listed.expect_said(&["slot 9", words, "get --decode cbor /@0:bytes/0009"]);
+        assert_eq!(listed.text().lines().count(), 5, "{}", listed.text());
+        sandbox.client(["tables", "attach", "new"]).finish().expect(1).expect_said(&["nothing was attached"]);
+    }
+    let set = |key: &str, entry: Value| {
+        let node = format!("/@0:bytes/{key}");
+        sandbox.client(["set", "--encode", "cbor", &node, &entry.to_string()]).finish().expect(0)
+    };
+    // Tables may have one name, and are then told apart by their object ids; one object id is a mistake.
+    let other = "7e2c37fa-2f43-4d9c-9a10-0123456789ab";
+    set("0009", json!({ "name": "same", "oid": UUID, "slot": 9 }));
+    set("000a", json!({ "name": "same", "oid": other, "slot": 10 }));
+    let listed = sandbox.client(["tables"]).finish().expect(0);
+    listed.expect_said(&["the tables in the slots 9 and 10 have one name, same"]);
+    assert_eq!(listed.text().lines().count(), 7, "{}", listed.text());
+    let attach = |args: &[&str]| {
+        let attach = sandbox.client(["tables", "attach", "same"]);
+        args.iter().fold(attach, |attach, arg| attach.arg(arg)).finish()
+    };
+    attach(&[]).expect(1).expect_said(&["the slots 9 and 10", "--oid"]);
+    assert_eq!(attach(&["--oid", other]).expect(0).text(), "10\n");
+    set("000a", json!({ "name": "other", "oid": UUID, "slot": 10 }));
+    let listed = sandbox.client(["tables"]).finish().expect(1);
+    listed.expect_said(&["the slots 9 and 10", "one object id", UUID, "twitcher rm"]);
+    assert_eq!(listed.text().lines().count(), 5, "{}", listed.text());
+    attach(&["--oid", UUID]).expect(1).expect_said(&["nothing was attached"]);
     for other in [Sandbox::directory(), Sandbox::zookeeper()] {
         other.client(["tables"]).finish().expect(1).expect_said(&["typed tables", "etcd://"]);
         other.client(["tables", "attach", "x"]).finish().expect(1).expect_said(&["typed tables"]);

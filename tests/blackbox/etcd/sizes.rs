@@ -77,17 +77,21 @@ fn keys_that_are_no_paths_are_no_nodes() {
     client.set("/members/", b"");
     client.set("/members//double", b"");
     client.set_key(b"/members/\xff\xfe", b"");
+    client.set_key(b"/members/\0\x01", b"");
     client.set_key(b"/members\0", b"");
     sandbox.config(
         "app.twc",
         watch("/members", &exec(&journal.note("$(tr '\\n' ' ')")), "watch_type: WATCH_CHILDREN"),
     );
-    let _daemon = sandbox.start();
+    let daemon = sandbox.start();
     journal.wait_for(&["good "]);
+    // Two bad paths and two of binary bytes.
+    daemon.wait_for_log(&["4 keys below \"/members\"", "no node paths; they are skipped"]);
     assert_eq!(sandbox.client(["ls", "/members"]).finish().expect(0).text(), "good\n");
     client.set_key(b"/members/\xff\xfd", b"");
     client.set("/members/next", b"");
     journal.wait_for(&["good ", "good next "]);
+    assert_eq!(daemon.log_lines(&["no node paths"]).len(), 1, "one that comes later is not said again");
 }
 
 // "the node is there for `WATCH_CHILDREN`, `ls` and trees if its key is, or any below it", and "A node's data
@@ -141,7 +145,7 @@ fn a_lease_that_ends_deletes_its_node() {
 // "Seen from outside": etcdctl and Twitcher read what the other one writes.
 #[test]
 fn etcdctl_and_twitcher_share_their_nodes() {
-    use crate::harness::etcdctl;
+    use crate::harness::{etcdctl, txaioetcd};
     let sandbox = Sandbox::of_kind(Store::Etcd);
     let address = Store::Etcd.shared_server().address();
     let root = sandbox.nodes.root();
@@ -155,5 +159,18 @@ fn etcdctl_and_twitcher_share_their_nodes() {
     let read = etcdctl(&address, &["get", "--print-value-only", &format!("{root}/a/n")]);
     assert_eq!(read, "ours\n");
     etcdctl(&address, &["del", &format!("{root}/a/n")]);
+    journal.wait_for_last("deleted ");
+    // A client in Python, which has nothing in common with etcdctl.
+    let theirs = |body: &str| txaioetcd(&address, &body.replace("NODE", &format!("'{root}/a/n'.encode()")));
+    let body = "client = etcd.Client(reactor, 'http://' + sys.argv[1])\n\
+                await client.set(NODE, b'python\\x00\\xff')\n";
+    theirs(body);
+    journal.wait_for_line_where("the content", |line| line.starts_with("created python"));
+    assert_eq!(sandbox.client(["get", "/a/n"]).finish().expect(0).stdout, b"python\0\xff");
+    sandbox.client(["set", "/a/n", "ours again"]).finish().expect(0);
+    let body = "client = etcd.Client(reactor, 'http://' + sys.argv[1])\n\
+                found = await client.get(NODE)\nprint(found.kvs[0].value.decode())\n\
+                await client.delete(NODE)\n";
+    assert_eq!(theirs(body), "ours again\n");
     journal.wait_for_last("deleted ");
 }

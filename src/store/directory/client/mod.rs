@@ -381,7 +381,7 @@ impl DirectoryClient {
                 Right::Read | Right::Remove if !self.root.is_dir() => {
                     ClientError::NoRoot { node: own, store, what: "the directory".to_owned() }
                 }
-                Right::Read => ClientError::Missing { node: own, store },
+                Right::Read => ClientError::Missing { node: own, store, remedy: ClientError::CREATE },
                 Right::Remove => ClientError::NothingToRemove { node: own, store },
                 Right::Write | Right::Create | Right::Administrate => {
                     ClientError::File { node: own, store, source }

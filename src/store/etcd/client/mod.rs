@@ -19,7 +19,7 @@ use super::connect::{ATTEMPT_TIMEOUT, Cluster, Connection};
 use super::keys::Keys;
 use super::link::{CallError, Link};
 use super::order;
-use super::row::mistake;
+use super::row::{is_without_data, mistake};
 use super::settings::EtcdSettings;
 use super::version;
 use super::wire::elements::Reply;
@@ -189,6 +189,10 @@ impl EtcdClient {
     }
 
     fn missing(&self, node: &NodePath) -> ClientError {
-        ClientError::Missing { node: node.clone(), store: self.store.clone() }
+        let remedy = match is_without_data(node) {
+            true => "a table is there as soon as it has a row; set one, with the rest of its key",
+            false => ClientError::CREATE,
+        };
+        ClientError::Missing { node: node.clone(), store: self.store.clone(), remedy }
     }
 }

@@ -1,19 +1,23 @@
-//! The end of who gives the orders with somebody else at the other, without processes: for fuzzers.
+//! Either end of the socket with somebody else at the other, without processes: for fuzzers.
 
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 
 use tokio::sync::mpsc::{channel, unbounded_channel};
+use tokio::task::spawn_local;
 
 use super::line::Conversation;
+use super::serve::{Process, Root, first_message};
 use super::supervisor::{Closed, EVENT_QUEUE, Supervisor};
 use crate::store::half::ending::Ending;
-use crate::store::half::socket::pair;
+use crate::store::half::socket::{Socket, pair};
 use crate::store::half::starter::HalfOptions;
 use crate::store::half::supervisor::Peer;
 use crate::store::half::task::AtEnd;
-use crate::store::member::{KeeperEvent, KeeperOrder};
+use crate::store::keeper::Keeper;
+use crate::store::member::{KeeperEnd, KeeperEvent, KeeperOrder};
 use crate::store::settings::StoreSettings;
 
 /// Has `play` play the process of a keeper, which is given these `orders`: it gets its end of the socket, and
@@ -55,4 +59,33 @@ pub async fn with_played_keeper<F: Future<Output = ()>>(
     let (ended, heard, ()) = tokio::join!(talk, listen, play(theirs));
     drop(ordering);
     Ok((heard, ended))
+}
+
+/// Has `play` play the one who gives orders to the process of a keeper that has no store: it says what it
+/// likes on the end of the socket that it gets, and then ends the conversation. Returns the orders that the
+/// keeper gets. Fails, with the reason, if the process ends for what it heard. Must be called within a
+/// `LocalSet`.
+pub async fn with_played_orders(
+    play: impl FnOnce(&OwnedFd),
+) -> io::Result<(Vec<KeeperOrder>, Result<(), Box<dyn Error>>)> {
+    let (ours, theirs) = pair()?;
+    play(&theirs);
+    let (keeper, KeeperEnd { mut orders, events }) = Keeper::with_end();
+    let taken = spawn_local(async move {
+        let mut taken = Vec::new();
+        while let Some(order) = orders.recv().await {
+            taken.push(order);
+        }
+        // It has withdrawn everything.
+        drop(events);
+        taken
+    });
+    let heard = hear(ours, keeper).await;
+    Ok((taken.await?, heard))
+}
+
+async fn hear(ours: OwnedFd, keeper: Keeper) -> Result<(), Box<dyn Error>> {
+    let (_, at_end) = first_message(&ours)?;
+    let (_questions, asked) = unbounded_channel();
+    Process::new(Socket::new(ours)?).run(keeper, asked, Root::none(), at_end).await
 }

@@ -7,7 +7,7 @@
 //! * [`supervisor`] starts such processes and talks with each in a [`line`]; [`standing`] says what they are
 //!   to be told, and judges what they say.
 //! * [`serve`] is the process.
-//! * [`message`] is what they say to each other. [`fuzzing`] has somebody else speak for the process.
+//! * [`message`] is what they say to each other. [`fuzzing`] has somebody else speak at either end.
 
 mod fuzzing;
 mod line;
@@ -16,6 +16,6 @@ mod serve;
 mod standing;
 mod supervisor;
 
-pub use fuzzing::with_played_keeper;
+pub use fuzzing::{with_played_keeper, with_played_orders};
 pub use serve::serve;
 pub use supervisor::{KeeperLink, KeeperProcess, open};

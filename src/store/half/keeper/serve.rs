@@ -48,12 +48,7 @@ pub fn serve(socket: OwnedFd) -> Result<(), Box<dyn Error>> {
     let served = LocalSet::new().block_on(&runtime, async {
         let (questions, asked) = unbounded_channel();
         let keeper = Keeper::open(&settings, LoginSource::Daemon(questions));
-        let mut process = Process {
-            socket: Socket::new(socket)?,
-            unsent: VecDeque::new(),
-            parts: Vec::new(),
-            login: Vec::new(),
-        };
+        let mut process = Process::new(Socket::new(socket)?);
         process.say(&FromKeeper::Ready { confinement })?;
         process.run(keeper, asked, root, at_end).await
     });
@@ -62,7 +57,7 @@ pub fn serve(socket: OwnedFd) -> Result<(), Box<dyn Error>> {
     served
 }
 
-fn first_message(socket: &OwnedFd) -> Result<(StoreSettings, AtEnd), Box<dyn Error>> {
+pub(super) fn first_message(socket: &OwnedFd) -> Result<(StoreSettings, AtEnd), Box<dyn Error>> {
     let (message, body) = first(socket, |message| *message == ToKeeper::More)?;
     match message {
         ToKeeper::Start { at_end } => Ok((serde_json::from_slice(&body)?, at_end)),
@@ -71,9 +66,14 @@ fn first_message(socket: &OwnedFd) -> Result<(StoreSettings, AtEnd), Box<dyn Err
 }
 
 /// The directory of the store, which alone this process can write to, if it is one.
-struct Root(Option<(PathBuf, Option<(u64, u64)>)>);
+pub(super) struct Root(Option<(PathBuf, Option<(u64, u64)>)>);
 
 impl Root {
+    /// There is none.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     fn new(settings: &StoreSettings) -> Self {
         Self(settings.directory().map(|path| (path.to_owned(), id(path))))
     }
@@ -87,7 +87,7 @@ fn id(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-struct Process {
+pub(super) struct Process {
     socket: Socket,
     /// What is to be sent. No event is taken from the keeper before the last one is sent.
     unsent: VecDeque<Packet>,
@@ -105,7 +105,11 @@ enum Next {
 }
 
 impl Process {
-    async fn run(
+    pub(super) fn new(socket: Socket) -> Self {
+        Self { socket, unsent: VecDeque::new(), parts: Vec::new(), login: Vec::new() }
+    }
+
+    pub(super) async fn run(
         &mut self,
         mut keeper: Keeper,
         mut asked: UnboundedReceiver<Question>,

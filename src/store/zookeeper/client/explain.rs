@@ -113,7 +113,7 @@ impl ZooKeeperClient {
                 }
                 Right::Remove => ClientError::NothingToRemove { node: own, store },
                 Right::Read | Right::Write | Right::Create | Right::Administrate => {
-                    ClientError::Missing { node: own, store }
+                    ClientError::Missing { node: own, store, remedy: ClientError::CREATE }
                 }
             },
             ErrorCode::NoAuth => {
