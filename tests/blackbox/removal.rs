@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, Proxy, Sandbox, Server, Twitcher, ZooKeeper, on_every_store, wait_until};
+use crate::harness::{Daemon, Proxy, Sandbox, Store, Twitcher, on_every_server, on_every_store, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -12,8 +12,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const DELAY: Duration = Duration::from_millis(100);
 
 /// Fills a node with so many children, and returns the command that removes it over a slow network.
-fn slow_removal(sandbox: &Sandbox, children: usize) -> (Proxy, Twitcher) {
-    let proxy = Proxy::to(&ZooKeeper::shared().address());
+fn slow_removal(store: Store, sandbox: &Sandbox, children: usize) -> (Proxy, Twitcher) {
+    let proxy = Proxy::to(&store.shared_server().address());
     proxy.delay(DELAY);
     sandbox.nodes.set("/tree/below", "");
     sandbox.nodes.create_many((0..children).map(|number| format!("/tree/below/{number}")));
@@ -28,10 +28,11 @@ fn number_of_nodes(sandbox: &Sandbox) -> usize {
 }
 
 // "make it as long as it needs, with progress and what is left"
-#[test]
-fn a_removal_takes_as_long_as_it_needs() {
-    let sandbox = Sandbox::zookeeper();
-    let (_proxy, rm) = slow_removal(&sandbox, 4000);
+on_every_server!(a_removal_takes_as_long_as_it_needs);
+fn a_removal_takes_as_long_as_it_needs(store: Store) {
+    let sandbox = Sandbox::of_kind(store);
+    // etcd removes thousands of keys with one request.
+    let (_proxy, rm) = slow_removal(store, &sandbox, if store == Store::Etcd { 20_000 } else { 4000 });
     let began = Instant::now();
     let finished = rm.finish().expect(0);
     assert!(began.elapsed() > TIMEOUT, "the test removes too fast: {:?}", began.elapsed());
@@ -47,8 +48,8 @@ fn wait_for_progress(rm: &Daemon) {
     });
 }
 
-#[test]
-fn a_removal_that_is_interrupted_or_cut_off_says_what_is_left() {
+on_every_server!(a_removal_that_is_interrupted_or_cut_off_says_what_is_left);
+fn a_removal_that_is_interrupted_or_cut_off_says_what_is_left(store: Store) {
     type End = fn(&Daemon, &Proxy);
     let ends: [(&str, End); 3] = [
         ("interrupted", |rm, _| rm.signal(Signal::SIGINT)),
@@ -56,8 +57,8 @@ fn a_removal_that_is_interrupted_or_cut_off_says_what_is_left() {
         ("connection", |_, proxy| proxy.refuse()),
     ];
     for (said, end) in ends {
-        let sandbox = Sandbox::zookeeper();
-        let (proxy, rm) = slow_removal(&sandbox, 20_000);
+        let sandbox = Sandbox::of_kind(store);
+        let (proxy, rm) = slow_removal(store, &sandbox, 20_000);
         let mut rm = rm.start();
         wait_for_progress(&rm);
         end(&rm, &proxy);

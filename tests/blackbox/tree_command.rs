@@ -47,7 +47,7 @@ fn a_node_without_rights_hides_only_what_is_below_it() {
 
 on_every_store!(a_tree_of_thousands_of_nodes_is_shown_whole);
 fn a_tree_of_thousands_of_nodes_is_shown_whole(sandbox: &Sandbox) {
-    sandbox.nodes.set("/many", "");
+    sandbox.nodes.make("/many");
     sandbox.nodes.create_many((0..3000).map(|number| format!("/many/{number:04}")));
     let shown = sandbox.client(["tree", "/many"]).finish().expect(0).text();
     assert_eq!(shown.lines().count(), 3001);
