@@ -170,7 +170,8 @@ fn a_process_that_dies_for_want_of_memory_says_which_setting_helps(sandbox: &San
     sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let daemon = sandbox.start();
     journal.wait_for(&["0"]);
-    // With `FAULTS=full` it dies of all that the setting allows, and else of the first that is more than it has.
+    // With `FAULTS=full` it dies of all that the setting allows, and else of the first that is more than it
+    // has.
     if load(true, false) {
         leave_little_room(wait_for("the process of the store", || daemon.process().halves().pop()));
     }

@@ -66,8 +66,8 @@ pub fn set_umask_and_limits() -> i32 {
 }
 
 /// Whether no signal is ignored but SIGPIPE, which the standard library ignores here and not in its commands.
-/// `nohup` ignores SIGHUP, and a shell without job control SIGINT and SIGQUIT of what it runs in the background.
-/// No shell that inherits this can trap them.
+/// `nohup` ignores SIGHUP, and a shell without job control SIGINT and SIGQUIT of what it runs in the
+/// background. No shell that inherits this can trap them.
 fn heeds_signals() -> bool {
     static HEEDS: OnceLock<bool> = OnceLock::new();
     *HEEDS.get_or_init(|| {

@@ -48,8 +48,8 @@ impl EtcdClient {
         })
     }
 
-    /// Puts the pair of this key and these bytes, which may be a megabyte: an unoptimized writer of JSON would
-    /// look at each of them, and base64 has nothing to escape.
+    /// Puts the pair of this key and these bytes, which may be a megabyte: an unoptimized writer of JSON
+    /// would look at each of them, and base64 has nothing to escape.
     #[track_caller]
     fn put(&self, key: &str, data: &[u8]) {
         self.ask_text("kv/put", &format!(r#"{{"key":"{key}","value":"{}"}}"#, BASE64.encode(data)));

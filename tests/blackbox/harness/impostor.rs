@@ -57,8 +57,8 @@ impl Impostor {
         self.say_with(message, b"", &[])
     }
 
-    /// Says this again and again, for so long or until nobody listens. Returns how much was said. A daemon that
-    /// puts off to hear it leaves no room for the next message, perhaps for half a minute.
+    /// Says this again and again, for so long or until nobody listens. Returns how much was said. A daemon
+    /// that puts off to hear it leaves no room for the next message, perhaps for half a minute.
     pub fn flood(&self, length: Duration, messages: &[Value]) -> u64 {
         let (until, mut said) = (Instant::now() + length, 0);
         for message in messages.iter().cycle() {
