@@ -1,24 +1,25 @@
-//! Many watches, many files.
+//! Many watches, many files. The numbers of the promises are those of `FAULTS=full`; without, they are large
+//! enough to show what grows faster than they do.
 
 use crate::harness::wait::DEADLINE;
-use crate::harness::{Proxy, Sandbox, Store, exec, on_every_server, poll, wait_until, watch};
+use crate::harness::{Proxy, Sandbox, Store, exec, load, on_every_server, poll, wait_until, watch};
 
 // "10,000 watches with long paths survive a server restart."
 on_every_server!(ten_thousand_watches_with_long_paths_survive_a_server_restart);
 fn ten_thousand_watches_with_long_paths_survive_a_server_restart(store: Store) {
-    const WATCHES: usize = 10_000;
     // Together the watched paths have 1.3 MB: ten times what a server accepts in one request to restore
-    // watches.
+    // watches. The smaller number is three times as much.
+    let watches = load(3_000, 10_000);
     let parent = format!("/services/{}", "x".repeat(110));
     let server = store.server();
     let proxy = Proxy::to(&server.address());
     let sandbox = Sandbox::on(&*server);
     let journal = sandbox.journal();
     sandbox.nodes.set(&parent, "");
-    sandbox.nodes.create_many((0..WATCHES).map(|n| format!("{parent}/node-{n}")));
+    sandbox.nodes.create_many((0..watches).map(|n| format!("{parent}/node-{n}")));
     let action = exec(&journal.note("$TWITCHER_ZNODE $(cat)")).replace(&parent, "");
     // There are several files because each may take two seconds to evaluate, and the machine may be busy.
-    for first in (0..WATCHES).step_by(1_000) {
+    for first in (0..watches).step_by(1_000) {
         sandbox.config(
             &format!("app-{first}.twc"),
             format!(
@@ -32,14 +33,15 @@ fn ten_thousand_watches_with_long_paths_survive_a_server_restart(store: Store) {
     let marker = sandbox.journal_named("marker");
     sandbox.config("marker.twc", watch("/marker", &exec(&marker.record()), ""));
     let _daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
-    wait_until("all watches to be armed", || server.watches() >= Some(WATCHES));
+    wait_until("all watches to be armed", || server.watches() >= Some(watches));
     // This update comes after everything that was read before, so each watch has seen its node by now.
     sandbox.nodes.set("/marker", "armed");
     marker.wait_for(&["armed"]);
     proxy.refuse();
     server.down();
     server.up();
-    let nodes: Vec<_> = [0, 1, 777, 5_000, 9_998, 9_999].map(|n| format!("{parent}/node-{n}")).into();
+    let nodes: Vec<_> =
+        [0, 1, 777, watches / 2, watches - 2, watches - 1].map(|n| format!("{parent}/node-{n}")).into();
     let expect = |expected: &str| {
         for node in &nodes {
             journal.wait_for_line(&format!("{node} {expected}"));
@@ -50,7 +52,7 @@ fn ten_thousand_watches_with_long_paths_survive_a_server_restart(store: Store) {
     }
     proxy.resume();
     expect("during");
-    wait_until("all watches to be armed again", || server.watches() >= Some(WATCHES));
+    wait_until("all watches to be armed again", || server.watches() >= Some(watches));
     for node in &nodes {
         sandbox.nodes.set(node, "after");
     }
@@ -68,7 +70,7 @@ fn the_memory_of_removed_watches_goes_back_to_the_kernel() {
         )
     };
     // Each is well within the 2 s that a file may take, also on a slow machine.
-    let files: Vec<String> = (0..30).map(|n| format!("{n}.twc")).collect();
+    let files: Vec<String> = (0..load(10, 30)).map(|n| format!("{n}.twc")).collect();
     let daemon = sandbox.start();
     for file in &files {
         sandbox.config(file, many(file));
@@ -83,7 +85,7 @@ fn the_memory_of_removed_watches_goes_back_to_the_kernel() {
 // A watch that joins others on a node has the node told to itself, and not to all of them once more.
 #[test]
 fn thousands_of_watches_of_one_node_cost_no_more_than_of_as_many_nodes() {
-    const FILES: usize = 5;
+    let files = load(2, 5);
     let ticks = |znode: &str| {
         let sandbox = Sandbox::directory();
         let journal = sandbox.journal();
@@ -91,7 +93,7 @@ fn thousands_of_watches_of_one_node_cost_no_more_than_of_as_many_nodes() {
         sandbox.nodes.set("/marker", "");
         let daemon = sandbox.start();
         daemon.wait_for_log(&["connected to"]);
-        for file in 0..FILES {
+        for file in 0..files {
             // Each is well within the 2 s that a file may take, also on a slow machine.
             let many = format!(
                 "for i in 0..1000 {{ RegisterWatch(#{{ znode: {znode}, description: `w${{i}}`, \
@@ -139,7 +141,7 @@ fn ten_thousand_config_files_load() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "content");
-    for n in 0..10_000 {
+    for n in 0..load(2_000, 10_000) {
         let text = watch(&format!("/none/{n}"), &exec("true"), "");
         std::fs::write(sandbox.configs().join(format!("{n}.twc")), text).expect("write a config");
     }

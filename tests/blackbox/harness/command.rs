@@ -1,13 +1,14 @@
 //! Prepares the command of every program that the suite starts. No program inherits the environment
-//! variables, limits, umask or nice value with which the suite itself was started, so no test depends on
-//! them.
+//! variables, limits, umask, nice value or ignored signals with which the suite itself was started, so no
+//! test depends on them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::process::Command;
 use std::sync::OnceLock;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 
@@ -31,14 +32,17 @@ const LIMITS: [(Resource, rlim_t, rlim_t); 9] = [
 
 /// Returns a command that runs `program` in the same environment wherever the suite runs.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = match set_umask_and_limits() {
-        0 => Command::new(program),
-        nice => {
-            let mut command = Command::new("nice");
-            command.arg(format!("--adjustment={}", -nice)).arg(program);
-            command
-        }
-    };
+    let (nice, heeded) = (set_umask_and_limits(), heeds_signals());
+    let mut words = Vec::new();
+    if nice != 0 {
+        words.extend(["nice".into(), format!("--adjustment={}", -nice).into()]);
+    }
+    if !heeded {
+        words.extend(["env", "--default-signal"].map(OsString::from));
+    }
+    words.push(program.as_ref().to_owned());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     command.env_clear();
     command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command
@@ -58,6 +62,19 @@ pub fn set_umask_and_limits() -> i32 {
         }
         // Only root may lower the value.
         if geteuid().is_root() { inherited_nice() } else { 0 }
+    })
+}
+
+/// Whether no signal is ignored but SIGPIPE, which the standard library ignores here and not in its commands.
+/// `nohup` ignores SIGHUP, and a shell without job control SIGINT and SIGQUIT of what it runs in the
+/// background. No shell that inherits this can trap them.
+fn heeds_signals() -> bool {
+    static HEEDS: OnceLock<bool> = OnceLock::new();
+    *HEEDS.get_or_init(|| {
+        let status = fs::read_to_string("/proc/self/status").expect("read our state");
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("ignored signals");
+        let ignored = u64::from_str_radix(ignored.trim(), 16).expect("a set of signals");
+        ignored & !(1 << (Signal::SIGPIPE as i32 - 1)) == 0
     })
 }
 

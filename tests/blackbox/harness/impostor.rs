@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -55,6 +55,21 @@ impl Impostor {
 
     pub fn say(&self, message: &Value) -> io::Result<()> {
         self.say_with(message, b"", &[])
+    }
+
+    /// Says this again and again, for so long or until nobody listens. Returns how much was said. A daemon
+    /// that puts off to hear it leaves no room for the next message, perhaps for half a minute.
+    pub fn flood(&self, length: Duration, messages: &[Value]) -> u64 {
+        let (until, mut said) = (Instant::now() + length, 0);
+        for message in messages.iter().cycle() {
+            let left = until.saturating_duration_since(Instant::now());
+            let has_room = || self.wait(PollFlags::POLLOUT, left).is_ok();
+            if left.is_zero() || !has_room() || self.say(message).is_err() {
+                break;
+            }
+            said += 1;
+        }
+        said
     }
 
     /// Sends one packet. Waits until there is room for it.

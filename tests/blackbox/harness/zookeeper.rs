@@ -1,5 +1,8 @@
 //! A real ZooKeeper server.
 
+mod archive;
+
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -21,6 +24,8 @@ const JAR: &str = "/usr/share/java/zookeeper.jar";
 /// The class path. Debian's jar names most of the jars that it needs, but not those for TLS.
 const CLASS_PATH: &str =
     "/usr/share/java/zookeeper.jar:/usr/share/java/netty-codec.jar:/usr/share/java/netty-resolver.jar";
+
+const MAIN_CLASS: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
 
 /// The file of those who may log in by SASL. Nobody may if it is empty.
 pub(super) const JAAS: &str = "jaas.conf";
@@ -97,6 +102,19 @@ impl ZooKeeper {
         Self { home, port, server: Guarded::default() }
     }
 
+    /// What starts it, with a further option of the JVM.
+    fn command_line(&self, option: Option<String>) -> Vec<OsString> {
+        let home = self.home.path();
+        let jaas = format!("-Djava.security.auth.login.config={}", home.join(JAAS).display());
+        let mut words = vec![java().expect("checked before").into_os_string()];
+        // Few servers live long enough to be worth the work of the second compiler.
+        words.extend(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"].map(OsString::from));
+        words.extend(option.map(OsString::from));
+        words.extend(["-cp", CLASS_PATH, &jaas, MAIN_CLASS].map(OsString::from));
+        words.push(home.join("zoo.cfg").into());
+        words
+    }
+
     /// The directory with its settings and data.
     pub(super) fn home(&self) -> &Path {
         self.home.path()
@@ -134,19 +152,9 @@ impl Server for ZooKeeper {
 
     fn launch(&self) {
         let home = self.home.path();
-        let (java, settings) = (java().expect("checked before"), home.join("zoo.cfg"));
-        let jaas = format!("-Djava.security.auth.login.config={}", home.join(JAAS).display());
-        let words = [
-            java.as_os_str(),
-            "-Xmx512m".as_ref(),
-            "-XX:+UseSerialGC".as_ref(),
-            "-cp".as_ref(),
-            CLASS_PATH.as_ref(),
-            jaas.as_ref(),
-            "org.apache.zookeeper.server.quorum.QuorumPeerMain".as_ref(),
-            settings.as_os_str(),
-        ];
-        self.server.start(home, &words);
+        let words = archive::path().map(|archive| format!("-XX:SharedArchiveFile={}", archive.display()));
+        let words = self.command_line(words);
+        self.server.start(home, &words.iter().map(AsRef::as_ref).collect::<Vec<_>>());
     }
 
     fn process(&self) -> &Guarded {

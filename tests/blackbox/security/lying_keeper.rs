@@ -194,20 +194,6 @@ fn what_a_keeper_forges_is_true_no_longer_than_until_the_next_one_has_looked(san
     scene.recovers(keeper);
 }
 
-/// Says this again and again, for five seconds or until nobody listens.
-fn flood(keeper: &Impostor, messages: &[Value]) -> u64 {
-    let (until, mut said) = (Instant::now() + Duration::from_secs(5), 0);
-    while Instant::now() < until {
-        for message in messages {
-            if keeper.say(message).is_err() {
-                return said;
-            }
-            said += 1;
-        }
-    }
-    said
-}
-
 #[test]
 fn a_flood_of_a_keeper_fills_neither_log_nor_ledger_and_holds_up_nobody() {
     let floods: [fn() -> Vec<Value>; 4] = [
@@ -227,7 +213,7 @@ fn a_flood_of_a_keeper_fills_neither_log_nor_ledger_and_holds_up_nobody() {
                 let keeper = scene.impostor();
                 let messages = messages();
                 let slowest = thread::scope(|scope| {
-                    let flood = scope.spawn(|| flood(&keeper, &messages));
+                    let flood = scope.spawn(|| keeper.flood(Duration::from_secs(5), &messages));
                     let mut slowest = Duration::ZERO;
                     while !flood.is_finished() {
                         let asked = Instant::now();

@@ -2,20 +2,6 @@
 
 use super::*;
 
-/// Says this again and again, for five seconds or until nobody listens.
-fn flood(half: &Impostor, messages: &[Value]) -> u64 {
-    let (until, mut said) = (Instant::now() + Duration::from_secs(5), 0);
-    while Instant::now() < until {
-        for message in messages {
-            if half.say(message).is_err() {
-                return said;
-            }
-            said += 1;
-        }
-    }
-    said
-}
-
 // The log stays bounded: what a half says about itself and about nodes is some lines a second.
 #[test]
 fn a_flood_of_a_half_fills_no_log_and_holds_up_nobody() {
@@ -41,7 +27,7 @@ fn survives_a_flood_of(messages: fn(&Scene) -> Vec<Value>) {
     let half = scene.impostor();
     let messages = messages(&scene);
     let (said, slowest) = thread::scope(|scope| {
-        let flood = scope.spawn(|| flood(&half, &messages));
+        let flood = scope.spawn(|| half.flood(Duration::from_secs(5), &messages));
         let mut slowest = Duration::ZERO;
         while !flood.is_finished() {
             let asked = Instant::now();
@@ -87,7 +73,8 @@ fn the_end_of_a_half_that_flooded_is_an_outage_at_once() {
         let scene = Scene::new();
         let half = scene.impostor();
         let pid = half.half.0;
-        assert!(flood(&half, &[json!({ "MissedChange": { "id": 1 } })]) > 100);
+        // There is soon no more room.
+        assert!(half.flood(Duration::from_secs(1), &[json!({ "MissedChange": { "id": 1 } })]) > 100);
         let ended = Instant::now();
         let kept = end(&scene, half);
         wait_until("the outage", || scene.status()["daemon"]["stores"][0]["pid"] != pid);
@@ -127,7 +114,7 @@ fn another_store_is_served_while_one_floods() {
     let half = Impostor::of(Process(pid.expect("a process") as i32)).expect("it lives");
     thread::scope(|scope| {
         let flood = scope.spawn(|| {
-            let until = Instant::now() + Duration::from_secs(10);
+            let until = Instant::now() + Duration::from_secs(5);
             let mut revision = 10;
             while Instant::now() < until && half.say_with(&data(0, revision), b"forged", &[]).is_ok() {
                 revision += 1;
