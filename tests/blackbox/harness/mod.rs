@@ -46,6 +46,7 @@ pub use command::command;
 pub use ensemble::Ensemble;
 pub use etcd::{Etcd, etcdctl, program as etcd_program};
 pub use etcd_client::EtcdClient;
+pub use guarded::Guarded;
 pub use journal::{Gate, Journal};
 pub use journald::Journald;
 pub use kazoo::{kazoo, python};

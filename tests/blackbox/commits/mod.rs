@@ -1,0 +1,4 @@
+//! `twitcher serve`, and what uses it.
+
+mod page;
+mod site;
