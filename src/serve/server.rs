@@ -118,8 +118,7 @@ impl Server {
             _ => {}
         }
         let who = self.access.who(request.method(), request.headers());
-        let site =
-            Site { namespaces: &self.namespaces, access: &self.access, is_secure: self.is_secure };
+        let site = Site { namespaces: &self.namespaces, access: &self.access, is_secure: self.is_secure };
         match &route {
             Route::Page { segments, query } => {
                 return page::show(site, who, segments, query, &request).await;

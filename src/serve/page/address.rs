@@ -116,9 +116,15 @@ mod tests {
 
     #[test]
     fn an_address_of_another_site_is_not_our_own() {
-        for other in
-            ["", "foo", "//evil.example", "/\\evil.example", "/\t/evil.example", "https://evil.example", "/a b"]
-        {
+        for other in [
+            "",
+            "foo",
+            "//evil.example",
+            "/\\evil.example",
+            "/\t/evil.example",
+            "https://evil.example",
+            "/a b",
+        ] {
             assert!(!is_own(other), "{other}");
         }
         assert!(is_own("/") && is_own("/-/keys/a?q=b+c"));

@@ -126,12 +126,7 @@ struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    async fn find(
-        visit: &'a Visit<'a>,
-        namespace: &str,
-        key: &str,
-        change: Change,
-    ) -> Result<Self, Problem> {
+    async fn find(visit: &'a Visit<'a>, namespace: &str, key: &str, change: Change) -> Result<Self, Problem> {
         let namespace = visit.namespace(namespace, Right::Write)?;
         let key = site::key(key)?;
         let head = commit(namespace, &key, None).await?;
@@ -165,8 +160,15 @@ impl<'a> Subject<'a> {
         let diff = between(self.head.payload.clone(), self.payload.clone()).await;
         let (namespace, key) = (&*self.namespace.name, self.key.as_str());
         let who = self.visit.who;
-        let question =
-            Question { who, namespace, change: self.change, head: &self.head.header, author, comment, problem };
+        let question = Question {
+            who,
+            namespace,
+            change: self.change,
+            head: &self.head.header,
+            author,
+            comment,
+            problem,
+        };
         let page = Page {
             title: &format!("{} {key}", question.name()),
             path: vec![(namespace, address::keys(namespace)), (key, address::key(namespace, key))],

@@ -37,11 +37,13 @@ pub async fn show(
     let diff = between(payload(before.as_ref()), payload(after.as_ref())).await;
     let title = format!("{key} v{old} to v{new}");
     let (space, name) = (&*namespace.name, key.as_str());
+    let has_payload = before.as_ref().is_some_and(|before| !before.header.empty);
+    let may_revert = visit.may_write(namespace) && has_payload && old != newest;
     let main = html! {
         div.title {
             h1 { (Word(name)) " v" (old) " → v" (new) }
             div.actions {
-                @if visit.may_write(namespace) && old > 0 && old != newest && before.as_ref().is_some_and(|old| !old.header.empty) {
+                @if may_revert {
                     a.button.quiet href=(address::revert(space, name, old)) { "Revert to v" (old) }
                 }
             }

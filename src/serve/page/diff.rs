@@ -20,7 +20,7 @@ const MAX_LINES: usize = 2000;
 const TIME: Duration = Duration::from_millis(300);
 
 /// What is shown of two payloads.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Diff {
     Equal,
     /// At least one of them is no text.
@@ -28,7 +28,7 @@ pub enum Diff {
     Texts(Vec<Block>),
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Block {
     /// Equal lines that are left out.
     Skipped(usize),
@@ -218,10 +218,7 @@ mod tests {
             old_lines: vec![vec![(false, "line ".to_owned()), (true, "10".to_owned())]],
             new_lines: vec![vec![(false, "line ".to_owned()), (true, "ten".to_owned())]],
         };
-        assert_eq!(
-            diff(&old, &new),
-            [Block::Skipped(6), equal(7), changed, equal(11), Block::Skipped(7)]
-        );
+        assert_eq!(diff(&old, &new), [Block::Skipped(6), equal(7), changed, equal(11), Block::Skipped(7)]);
     }
 
     #[test]

@@ -5,13 +5,13 @@ use hyper::StatusCode;
 use super::super::api::{MAX_PAYLOAD, Problem};
 use super::super::namespace::{Draft, Namespace, Saved};
 use super::super::reply::Reply;
+use super::address;
 use super::compare::between;
 use super::editor::{Editor, Overtaken};
 use super::form::{Form, Signature};
 use super::layout::{Page, see_other, send};
 use super::payload::{LineEnds, as_text, facts};
 use super::site::{self, Visit};
-use super::address;
 use crate::commits::{FullCommit, Key};
 use crate::model::Commit;
 use crate::settings::Right;
@@ -116,8 +116,15 @@ impl Edit<'_> {
             return Ok(self.again(StatusCode::BAD_REQUEST, &text, Some(&problem)));
         }
         let payload = text.clone().into_bytes();
-        let draft =
-            Draft { key: key.clone(), version: version + 1, author, comment, mtime: None, empty: false, payload };
+        let draft = Draft {
+            key: key.clone(),
+            version: version + 1,
+            author,
+            comment,
+            mtime: None,
+            empty: false,
+            payload,
+        };
         match self.namespace.save(draft).await? {
             Saved::Kept(_) => Ok(see_other(&address::key(&self.namespace.name, key.as_str()))),
             Saved::Refused(refusal) => {
@@ -148,7 +155,7 @@ impl Edit<'_> {
         let theirs = as_text(&head.payload);
         let their_name = format!("v{} by {}", head.header.version, head.header.author);
         let merged = theirs.map(|theirs| merge(base_text, &mine, theirs, ["yours", &their_name]));
-        let text = match (action, &merged, theirs) {
+        let text: &str = match (action, &merged, theirs) {
             ("theirs", _, Some(theirs)) => theirs,
             ("mine", _, _) | (_, None, _) => &mine,
             (_, Some(Merged { text, .. }), _) => text,

@@ -60,7 +60,7 @@ pub async fn show(
     ];
     let name = format!("v{}", shown.header.version);
     if asked.is_some() {
-        path.push((&name, address::version(&namespace.name, key.as_str(), shown.header.version)));
+        path.push((name.as_str(), address::version(&namespace.name, key.as_str(), shown.header.version)));
     }
     let page =
         Page { title: &title, path, user: visit.who.name(), is_wide: false, main: view.view(visit.now) };

@@ -17,8 +17,7 @@ fn header(version: i64) -> Commit {
 
 fn view(is_version: bool, may_write: bool, payload: &[u8]) -> String {
     let history = [header(3), Commit { empty: true, ..header(2) }, header(1)];
-    let shown =
-        FullCommit { header: header(if is_version { 1 } else { 3 }), payload: payload.to_owned() };
+    let shown = FullCommit { header: header(if is_version { 1 } else { 3 }), payload: payload.to_owned() };
     let view = KeyView {
         namespace: HOSTILE,
         head: &history[0],

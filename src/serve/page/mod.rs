@@ -53,7 +53,8 @@ pub async fn show<B>(
     request: &Request<B>,
 ) -> Reply {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    if let Some(asset) = segments.first().filter(|_| segments.len() == 1).and_then(|name| assets::send(name)) {
+    if let Some(asset) = segments.first().filter(|_| segments.len() == 1).and_then(|name| assets::send(name))
+    {
         return asset;
     }
     let who = match (who, &*segments) {
@@ -69,17 +70,15 @@ pub async fn show<B>(
         ["keys", namespace] => overview::keys(&visit, namespace, query, headers).await,
         ["key", namespace, key] => key::show(&visit, namespace, key, None, query, headers).await,
         ["key", namespace, key, version] => {
-            key::show(&visit, namespace, key, Some(version), query, headers).await
+            key::show(&visit, namespace, key, Some(*version), query, headers).await
         }
         ["diff", namespace, key] => compare::choose(namespace, key, query),
         ["diff", namespace, key, old, new] => {
-            compare::show(&visit, namespace, key, [old, new], headers).await
+            compare::show(&visit, namespace, key, [*old, *new], headers).await
         }
         ["edit", namespace] => edit::open(&visit, namespace, None).await,
-        ["edit", namespace, key] => edit::open(&visit, namespace, Some(key)).await,
-        ["revert", namespace, key, version] => {
-            change::ask_to_revert(&visit, namespace, key, version).await
-        }
+        ["edit", namespace, key] => edit::open(&visit, namespace, Some(*key)).await,
+        ["revert", namespace, key, version] => change::ask_to_revert(&visit, namespace, key, version).await,
         ["remove", namespace, key] => change::ask_to_remove(&visit, namespace, key).await,
         _ => Err(Problem::NotFound),
     };
@@ -97,7 +96,8 @@ where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let name = who.as_ref().ok().and_then(Who::name);
+    let name = who.as_ref().ok().and_then(Who::name).map(str::to_owned);
+    let name = name.as_deref();
     let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
     if let Err(denied) = require_own_page(&headers) {
         return trouble(Problem::Denied(denied), name);
@@ -119,10 +119,8 @@ where
     let visit = Visit { site, who, now: SystemTime::now() };
     let taken = match &*segments {
         ["edit", namespace] => edit::take(&visit, namespace, None, &form).await,
-        ["edit", namespace, key] => edit::take(&visit, namespace, Some(key), &form).await,
-        ["revert", namespace, key, version] => {
-            change::revert(&visit, namespace, key, version, &form).await
-        }
+        ["edit", namespace, key] => edit::take(&visit, namespace, Some(*key), &form).await,
+        ["revert", namespace, key, version] => change::revert(&visit, namespace, key, version, &form).await,
         ["remove", namespace, key] => change::remove(&visit, namespace, key, &form).await,
         _ => Err(Problem::NotFound),
     };

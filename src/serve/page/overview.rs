@@ -109,7 +109,7 @@ pub async fn keys(
     };
     let page = Page {
         title: &namespace.name,
-        path: vec![(&namespace.name, address::keys(&namespace.name))],
+        path: vec![(&*namespace.name, address::keys(&namespace.name))],
         user: visit.who.name(),
         is_wide: false,
         main: keys.view(visit.now),
@@ -221,11 +221,11 @@ mod tests {
             Keys { namespace: HOSTILE, search: &search, heads: &heads, has_more: true, may_write: true };
         let shown = keys.view(UNIX_EPOCH).into_string();
         assert!(shown.matches("&lt;script&gt;").count() >= 5, "{shown}");
-        for markup in ["<script", "<img", "'><", "\u{202e}"] {
-            let shown = shown.replace("value=\"&lt;script&gt;alert(1)&lt;/script&gt;&quot;'&gt;", "");
-            let shown = shown.replacen("alert(1)&gt;\u{202e}\" autocomplete", "", 1);
+        for markup in ["<script", "<img", "'><"] {
             assert!(!shown.contains(markup), "{markup} in {shown}");
         }
+        // Only the field of the search has what was typed into it.
+        assert_eq!(shown.matches('\u{202e}').count(), 1, "{shown}");
     }
 
     #[test]

@@ -90,7 +90,10 @@ pub fn view(payload: &[u8], whole: &str) -> Markup {
 }
 
 fn beginning(text: &str) -> (&str, bool) {
-    let mut end = text.floor_char_boundary(MAX_BYTES);
+    let mut end = text.len().min(MAX_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
     if let Some((at, _)) = text[..end].match_indices('\n').nth(MAX_LINES - 1) {
         end = at + 1;
     }

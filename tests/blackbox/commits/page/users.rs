@@ -60,7 +60,8 @@ fn a_user_logs_in_and_out_and_is_offered_what_they_may_do() {
     browser.open(&page);
     browser.wait_for_text("h1", "greeting");
     assert_eq!(browser.count("a.button, [href*=edit], [href*=revert], [href*=remove]"), 0);
-    for denied in ["/-/edit/diary/greeting", "/-/edit/diary", "/-/revert/diary/greeting/1", "/-/keys/secrets"] {
+    for denied in ["/-/edit/diary/greeting", "/-/edit/diary", "/-/revert/diary/greeting/1", "/-/keys/secrets"]
+    {
         browser.open(&site.url(denied));
         browser.wait_for_text(".problem", "Forbidden: eva may not ");
     }
