@@ -139,7 +139,14 @@ impl Access {
         }
         let user = match bearer(headers) {
             Some(token) => self.user_with(token),
-            None => cookie(headers).and_then(|id| self.session(id)),
+            None => {
+                let user = cookie(headers).and_then(|id| self.session(id));
+                // A browser adds the cookie to whatever page asks.
+                if user.is_some() && !is_read(method) {
+                    require_own_page(headers)?;
+                }
+                user
+            }
         };
         let user = user.and_then(|index| self.users.get(index)).ok_or(Denied::Unknown)?;
         Ok(Who::User(&user.name, &user.may))
@@ -201,15 +208,28 @@ impl Access {
     }
 }
 
+/// Denies a change that no page of ours asks for. All browsers since 2020 say where a form comes from. What is
+/// sent by an older one, or by a program, might come from anywhere. [`Access::who`] has denied other sites.
+pub fn require_own_page(headers: &HeaderMap) -> Result<(), Denied> {
+    if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site") {
+        return Ok(());
+    }
+    let why = "the browser does not say which page this comes from; use a newer one, or a token";
+    Err(Denied::Forbidden(why.into()))
+}
+
+fn is_read(method: &Method) -> bool {
+    [Method::GET, Method::HEAD].contains(method)
+}
+
 /// Denies what a page of another site asks for. Programs send none of these headers.
 fn deny_other_sites(method: &Method, headers: &HeaderMap) -> Result<(), Denied> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("null"));
     let denied = || Err(Denied::Forbidden("the request comes from another site".into()));
-    let is_read = [Method::GET, Method::HEAD].contains(method);
     match text("sec-fetch-site") {
         None | Some("same-origin" | "none") => {}
         // A link to a page of ours.
-        Some(_) if is_read && text("sec-fetch-mode") == Some("navigate") => {}
+        Some(_) if is_read(method) && text("sec-fetch-mode") == Some("navigate") => {}
         Some(_) => return denied(),
     }
     let Some(origin) = text(ORIGIN.as_str()) else { return Ok(()) };

@@ -60,6 +60,24 @@ fn a_session_lasts_until_it_is_left_or_forgotten() {
 }
 
 #[test]
+fn a_session_changes_something_only_from_a_page_that_says_where_it_is_from() {
+    let access = access(&[("gian", "secret", Right::Write)]);
+    let cookie = access.log_in("secret", false).unwrap();
+    let cookie = ("cookie", cookie.split(';').next().unwrap());
+    let host = ("host", "config.example");
+    let is_let_in = |method: Method, more: &[(&'static str, &str)]| {
+        access.who(&method, &headers(&[&[host, cookie], more].concat())).is_ok()
+    };
+    assert!(is_let_in(Method::GET, &[]));
+    assert!(!is_let_in(Method::POST, &[]));
+    assert!(is_let_in(Method::POST, &[("origin", "http://config.example")]));
+    assert!(is_let_in(Method::POST, &[("sec-fetch-site", "same-origin")]));
+    // No other site's page can add a token.
+    let bearer = headers(&[host, ("authorization", "Bearer secret")]);
+    assert!(access.who(&Method::POST, &bearer).is_ok());
+}
+
+#[test]
 fn other_sites_can_neither_post_nor_read() {
     let access = access(&[]);
     let host = ("host", "127.0.0.1:8080");

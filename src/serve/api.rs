@@ -25,8 +25,8 @@ use crate::settings::Right;
 pub const MAX_PAYLOAD: usize = 1 << 20;
 
 /// The longest author and comment, in bytes: with the other headers they fit into the head of a reply.
-const MAX_AUTHOR: usize = 255;
-const MAX_COMMENT: usize = 4096;
+pub const MAX_AUTHOR: usize = 255;
+pub const MAX_COMMENT: usize = 4096;
 
 /// How many heads are read from the journal at once.
 const PAGE: usize = 1000;
@@ -286,7 +286,7 @@ impl SaveHeaders {
     }
 }
 
-fn has_control(text: &str) -> bool {
+pub fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 

@@ -7,7 +7,8 @@
 //!
 //! * `server` listens, bounds what clients take, and is a good service.
 //! * `route` says what an address asks for, and `access` who asks and what they may do.
-//! * `api` is the interface for programs: what Rainer's clients expect, byte for byte.
+//! * `api` is the interface for programs: what Rainer's clients expect, byte for byte. `page` is the one for
+//!   people.
 //! * `namespace` saves a commit, after `validate` has had a program look at it.
 //! * `metrics` tells how the server does, and `reply` makes replies that no other site can use.
 //!
@@ -17,6 +18,7 @@ mod access;
 mod api;
 mod metrics;
 mod namespace;
+mod page;
 mod reply;
 mod route;
 mod server;

@@ -21,8 +21,9 @@ use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::access::Access;
-use super::api::{self, Problem};
+use super::api;
 use super::namespace::{Namespace, SaveCounts};
+use super::page::{self, Site};
 use super::reply::{Reply, full, reply, text};
 use super::route::{Route, RouteError, route};
 use super::validate::Validator;
@@ -116,9 +117,18 @@ impl Server {
             Route::OpenApi => return openapi(),
             _ => {}
         }
-        let who = match self.access.who(request.method(), request.headers()) {
+        let who = self.access.who(request.method(), request.headers());
+        let site = Site { namespaces: &self.namespaces, access: &self.access, is_secure: self.is_secure };
+        match &route {
+            Route::Page { segments, query } => {
+                return page::show(site, who, segments, query, &request).await;
+            }
+            Route::Form { segments } => return page::take(site, who, segments, request).await,
+            _ => {}
+        }
+        let who = match who {
             Ok(who) => who,
-            Err(denied) => return Problem::Denied(denied).reply(),
+            Err(denied) => return page::denied(denied, &request),
         };
         match route {
             Route::Commits { namespace, what } => match self.namespaces.get(&namespace) {

@@ -7,7 +7,7 @@ pub fn printable(bytes: &[u8]) -> String {
     let mut line = String::with_capacity(text.len());
     let mut before = '\0';
     for c in text.chars() {
-        if c.is_control() || is_invisible(c) && !is_emoji_style(before, c) {
+        if is_hidden(before, c) {
             line.extend(c.escape_default());
         } else {
             line.push(c);
@@ -15,6 +15,11 @@ pub fn printable(bytes: &[u8]) -> String {
         before = c;
     }
     line
+}
+
+/// Whether `c`, which follows `before`, is a control character, or one that does not show.
+pub fn is_hidden(before: char, c: char) -> bool {
+    c.is_control() || is_invisible(c) && !is_emoji_style(before, c)
 }
 
 /// Whether a terminal or editor shows nothing for `c`, or shows the characters beside it in another order.

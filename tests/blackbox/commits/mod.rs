@@ -4,4 +4,6 @@ mod access;
 mod api;
 mod faults;
 mod openapi;
+mod page;
 mod rainer;
+mod site;

@@ -48,6 +48,7 @@ pub use commit_server::CommitServer;
 pub use ensemble::Ensemble;
 pub use etcd::{Etcd, etcdctl, program as etcd_program};
 pub use etcd_client::EtcdClient;
+pub use guarded::Guarded;
 pub use journal::{Gate, Journal};
 pub use journald::Journald;
 pub use kazoo::{kazoo, python};

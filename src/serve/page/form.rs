@@ -1,0 +1,94 @@
+//! Forms, as browsers send them, and the fields that all changes have.
+
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::Request;
+use hyper::body::Body;
+use hyper::header::CONTENT_TYPE;
+use maud::{Markup, html};
+
+use super::super::access::Who;
+use super::super::api::{MAX_AUTHOR, MAX_COMMENT, Problem, has_control};
+use super::site::field;
+
+/// The largest form. It has a text of [`MAX_EDITED`](super::edit) bytes twice, where two people have changed
+/// it, and three to six bytes for some of its characters.
+const MAX_FORM: usize = 4 << 20;
+
+const URL_ENCODED: &str = "application/x-www-form-urlencoded";
+
+/// The fields of a form.
+pub struct Form(pub Vec<(String, String)>);
+
+impl Form {
+    pub async fn read<B>(request: Request<B>) -> Result<Self, Problem>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+        if !content_type.trim().eq_ignore_ascii_case(URL_ENCODED) {
+            return Err(Problem::Malformed(format!("a form is sent as {URL_ENCODED}")));
+        }
+        match Limited::new(request.into_body(), MAX_FORM).collect().await {
+            Ok(body) => Ok(Self(form_urlencoded::parse(&body.to_bytes()).into_owned().collect())),
+            Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge),
+            Err(error) => Err(Problem::Malformed(format!("Malformed input: {error}"))),
+        }
+    }
+
+    /// Returns a field; empty without one.
+    pub fn get(&self, name: &str) -> &str {
+        field(&self.0, name)
+    }
+
+    /// Returns the version that the form was opened at: 0 is none.
+    pub fn version(&self, name: &str) -> Result<i64, Problem> {
+        let wrong = || Problem::Malformed(format!("the field {name} is no version"));
+        self.get(name).parse().ok().filter(|version| *version >= 0).ok_or_else(wrong)
+    }
+}
+
+/// Who makes a change, and why.
+pub struct Signature {
+    pub author: String,
+    pub comment: String,
+}
+
+impl Signature {
+    /// Reads it from a form. An error is what its author has to mend.
+    pub fn read(who: Who<'_>, form: &Form) -> Result<Self, String> {
+        let author = who.name().unwrap_or_else(|| form.get("author").trim()).to_owned();
+        let comment = form.get("comment").trim().to_owned();
+        for (name, value, most) in [("author", &author, MAX_AUTHOR), ("comment", &comment, MAX_COMMENT)] {
+            if value.is_empty() {
+                return Err(format!("Nothing was saved: the {name} is missing."));
+            }
+            if value.len() > most {
+                return Err(format!("Nothing was saved: the {name} is too long; {most} bytes is the most."));
+            }
+            if has_control(value) {
+                return Err(format!("Nothing was saved: the {name} has a control character."));
+            }
+        }
+        Ok(Self { author, comment })
+    }
+
+    /// Returns the fields of a form for it. Users are known; anybody else names themselves.
+    pub fn fields(who: Who<'_>, author: &str, comment: &str) -> Markup {
+        html! {
+            @if who.name().is_none() {
+                div.field {
+                    label for="author" { "Your name" }
+                    input #author name="author" value=(author) required autocomplete="name"
+                        maxlength=(MAX_AUTHOR);
+                }
+            }
+            div.field {
+                label for="comment" { "Comment: why is this changed?" }
+                input #comment name="comment" value=(comment) required autocomplete="off"
+                    maxlength=(MAX_COMMENT);
+            }
+        }
+    }
+}
