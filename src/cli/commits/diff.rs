@@ -129,7 +129,9 @@ fn unified(old: &str, new: &str, names: &[String; 2], show: impl Fn(Style, &str)
     let diff = TextDiff::configure().timeout(TIMEOUT).diff_lines(old, new);
     let mut shown = String::new();
     // Writing to a string cannot fail.
-    let mut put = |style, text: &str| drop(writeln!(shown, "{}", show(style, text)));
+    let mut put = |style, text: &str| {
+        let _ = writeln!(shown, "{}", show(style, text));
+    };
     let unified = diff.unified_diff();
     for (index, hunk) in unified.iter_hunks().enumerate() {
         if index == 0 {
