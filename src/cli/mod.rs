@@ -14,6 +14,7 @@ use shared::stdout::print;
 
 mod act;
 mod check;
+mod commits;
 mod complete;
 mod convert;
 mod decode;
@@ -75,11 +76,12 @@ Options of several commands, such as --store, --config-path and --control-socket
 or after the command.
 
 Environment: TWITCHER_STORE, TWITCHER_CONFIG_PATH and TWITCHER_CONTROL_SOCKET stand for --store, \
---config-path and --control-socket; for `run`, ZKSERVERS stands for --zkservers. Flags win over the \
+--config-path and --control-socket, TWITCHER_URL for --url of `commits`; TWITCHER_TOKEN is the token \
+of `commits`; for `run`, ZKSERVERS stands for --zkservers. Flags win over the \
 environment, and the environment over twitcher.toml in the config directory.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a condition (--if-version, --create, `if` of a transaction) \
-did not hold.";
+did not hold, or `commits` found a conflict.";
 
 /// Declares the subcommands. The type of a subcommand has its arguments as fields, its help as doc comments,
 /// and a method `run` that does the work.
@@ -113,6 +115,7 @@ subcommands! {
     Export(export::Export),
     Import(import::Import),
     Serve(serve::Serve),
+    Commits(commits::Commits),
     Services(services::Services),
     Register(register::Register),
     Properties(properties::Properties),
@@ -144,6 +147,8 @@ subcommands! {
     Exchange(exchange::Exchange),
     #[command(hide = true)]
     Keep(keep::Keep),
+    #[command(hide = true)]
+    ExchangeCommit(commits::exchange::ExchangeCommit),
 }
 
 /// The definition of the command line, from which the manual page and the completions are generated.
@@ -179,8 +184,11 @@ fn parse() -> Result<Cli, clap::Error> {
 fn flags_last(mut arguments: Vec<OsString>, command: &clap::Command) -> Vec<OsString> {
     let mut at = 1;
     while let Some(argument) = arguments.get(at).and_then(|argument| argument.to_str()) {
-        if command.find_subcommand(argument).is_some() {
-            arguments[1..=at].rotate_right(1);
+        if let Some(found) = command.find_subcommand(argument) {
+            // The flags are those of the last subcommand.
+            let next = arguments.get(at + 1).and_then(|argument| argument.to_str());
+            let words = 1 + usize::from(next.is_some_and(|next| found.find_subcommand(next).is_some()));
+            arguments[1..at + words].rotate_right(words);
             break;
         }
         match takes_value(argument, command) {

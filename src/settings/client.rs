@@ -18,7 +18,7 @@ use crate::store::StoreSettings;
 use crate::trust::Trust;
 
 /// What a command does not know without the settings, and how it can do without them.
-struct Lack {
+pub(super) struct Lack {
     what: &'static str,
     way_out: &'static str,
 }
@@ -29,6 +29,9 @@ const SOCKET: Lack = Lack {
     what: "daemon is meant",
     way_out: "name the socket with --control-socket or TWITCHER_CONTROL_SOCKET",
 };
+
+pub(super) const SERVER: Lack =
+    Lack { what: "server is meant", way_out: "name its namespace with --url or TWITCHER_URL" };
 
 const STATE: Lack = Lack { what: "state directory is meant", way_out: "name it with --state-dir" };
 
@@ -76,14 +79,14 @@ pub fn client_state_dir(
 }
 
 /// The directory in which a command looks for `twitcher.toml`.
-struct ConfigDirectory {
+pub(super) struct ConfigDirectory {
     path: PathBuf,
     /// What to do about the flag or the variable that names it, if one does.
     named_by: Option<&'static str>,
 }
 
 impl ConfigDirectory {
-    fn of(flag: Option<PathBuf>) -> Self {
+    pub(super) fn of(flag: Option<PathBuf>) -> Self {
         let named_by = match flag {
             Some(_) => Some("correct --config-path"),
             None => names_config_path().then_some("correct TWITCHER_CONFIG_PATH"),
@@ -99,7 +102,7 @@ impl ConfigDirectory {
 
     /// Reads the file. If it cannot be read, or if the directory was named and is none, the error gives the
     /// remedy. A file that does not exist counts as empty.
-    fn read_or_refuse(&self, lack: &Lack) -> Result<SettingsFile, SettingsError> {
+    pub(super) fn read_or_refuse(&self, lack: &Lack) -> Result<SettingsFile, SettingsError> {
         let needed = |path: PathBuf, source: io::Error| {
             let (what, remedy, way_out) = (lack.what, self.remedy(&path, &source), lack.way_out);
             SettingsError::Needed { path, source, what, remedy, way_out }
@@ -138,7 +141,7 @@ impl ConfigDirectory {
 
     /// Reads the file. If it cannot be read, for example because it holds secrets of another user, it counts
     /// as empty.
-    fn read_if_possible(&self) -> Result<SettingsFile, SettingsError> {
+    pub(super) fn read_if_possible(&self) -> Result<SettingsFile, SettingsError> {
         match self.read() {
             Err(SettingsError::Read { .. }) => Ok(SettingsFile::empty(&self.path)),
             file => file,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::commits_section::CommitsSection;
 use super::duration;
 use super::error::SettingsError;
 use super::places::Places;
@@ -64,6 +65,7 @@ pub struct SettingsFile {
     #[serde(default)]
     pub(super) metrics: MetricsSection,
     pub(super) serve: Option<ServeSection>,
+    pub(super) commits: Option<CommitsSection>,
     /// `[[auth]]`, `[tls]`, `[sasl]` and `[etcd]` of the default store.
     #[serde(default)]
     auth: Vec<AuthSection>,
@@ -246,6 +248,7 @@ impl SettingsFile {
         let others = self.stores.values().map(StoreSection::sections);
         others.chain([self.sections()]).any(StoreSections::have_secrets)
             || self.serve.as_ref().is_some_and(ServeSection::has_secrets)
+            || self.commits.as_ref().is_some_and(CommitsSection::has_secrets)
     }
 
     /// Returns the error for a wrong value of `key`.

@@ -17,10 +17,13 @@
 //!   settings of a connection from its sections.
 //! * `control` makes the settings of the control socket and of the address of the metrics.
 //! * `environment` reads environment variables, and `duration` numbers of seconds.
-//! * `daemon` makes the settings of `twitcher run`, `client` those of the client commands, and `serve` those
-//!   of `twitcher serve`.
+//! * `daemon` makes the settings of `twitcher run`, `client` those of the client commands, `serve` those of
+//!   `twitcher serve`, and `commits` those of its clients, which go to a `commits_url`.
 
 mod client;
+mod commits;
+mod commits_section;
+mod commits_url;
 mod control;
 mod daemon;
 mod duration;
@@ -40,6 +43,8 @@ mod stores;
 mod tests;
 
 pub use client::{client_socket, client_state_dir, client_store};
+pub use commits::{CommitsSettings, TokenOrigin};
+pub use commits_url::{CommitsServer, CommitsUrl, WebServer};
 pub use control::{ControlSettings, NamedGroup};
 pub use daemon::{DaemonFlags, DaemonSettings};
 pub use duration::{positive_seconds, seconds};

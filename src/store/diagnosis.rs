@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::tls::{self, Tls};
+use super::tls::{self, CaKey, Tls};
 
 /// What is wrong with a connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub(super) enum Diagnosis {
 
 /// The words for what differs between kinds of servers.
 pub(super) struct TlsWords {
+    /// The setting that names the file of the CAs.
+    pub(super) ca: CaKey,
+    /// What to do where a server wants a client's certificate.
+    pub(super) no_certificate: &'static str,
     /// What to do where no TLS answers.
     pub(super) no_tls: &'static str,
     /// Where a server has the CAs that it trusts.
@@ -77,7 +81,7 @@ pub(super) fn of_handshake(words: &TlsWords, tls: &Tls, host: &str, error: &io::
 
 /// Explains an error of TLS. Both enums are open; errors that are not explained here speak for themselves.
 fn refusal(words: &TlsWords, tls: &Tls, host: &str, error: &Error) -> String {
-    let ca = tls.ca.display();
+    let (ca, key) = (tls.ca.display(), words.ca.0);
     match error {
         Error::InvalidCertificate(error) => match error {
             CertificateError::Expired => "the server's certificate has expired; renew it there".to_owned(),
@@ -95,7 +99,7 @@ fn refusal(words: &TlsWords, tls: &Tls, host: &str, error: &Error) -> String {
             CertificateError::NotValidForNameContext { presented, .. } => not_for(host, presented),
             // A bad signature means a CA of the same name with another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "the server's certificate is of a CA that is not in tls.ca ({ca}): put the server's CA \
+                "the server's certificate is of a CA that is not in {key} ({ca}): put the server's CA \
                  there, if it is yours"
             ),
             CertificateError::Revoked => {
@@ -104,7 +108,7 @@ fn refusal(words: &TlsWords, tls: &Tls, host: &str, error: &Error) -> String {
             CertificateError::UnknownRevocationStatus
             | CertificateError::ExpiredRevocationList
             | CertificateError::ExpiredRevocationListContext { .. } => format!(
-                "tls.ca ({ca}) has no current revocation list of the CA of the server's certificate: put it \
+                "{key} ({ca}) has no current revocation list of the CA of the server's certificate: put it \
                  there, or take all lists out"
             ),
             error => format!("the server's certificate is refused: {error}"),
@@ -128,10 +132,7 @@ fn of_alert(words: &TlsWords, tls: &Tls, alert: AlertDescription) -> String {
             "the server has trouble with its TLS; its log says which".to_owned()
         }
         (_, None) => {
-            format!(
-                "the server wants a client certificate: give cert and key in [tls] of twitcher.toml \
-                 ({alert:?})"
-            )
+            format!("the server wants a client certificate: {} ({alert:?})", words.no_certificate)
         }
         (_, Some(identity)) => format!(
             "the server refuses our certificate ({}): is it still valid, and its CA {}? ({alert:?})",

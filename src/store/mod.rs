@@ -23,6 +23,7 @@
 //! * [`bulk`] has the arguments and results of exports and imports.
 //! * [`retry`] tries a command again while its store is away, and [`contention`] counts the tries that others
 //!   thwart.
+//! * [`web_tls`] is TLS with a server of commits, which is no store.
 //! * [`pace`] says when a server is tried again, and [`outage`] why a store is away, once.
 //! * [`backoff`], [`client_error`], [`removal`] and [`secret`] are used by all of them.
 
@@ -61,6 +62,7 @@ mod tls;
 mod transaction;
 mod tree;
 mod url;
+mod web_tls;
 mod zookeeper;
 
 pub use acl::Acl;
@@ -78,9 +80,9 @@ pub use directory::{DirectorySettings, DirectoryUrl};
 pub use encoding::MAX_TREE_NODES;
 pub use etcd::{EtcdConversation, EtcdLogin, EtcdSettings, EtcdUrl, EtcdUser};
 pub use half::{
-    AtEnd, HalfOptions, KeeperLink, KeeperProcess, STORE_USER, become_client, open as open_half, open_keeper,
-    serve as serve_half, serve_keeper, store_user_is_missing, with_played_daemon, with_played_half,
-    with_played_keeper, with_played_orders,
+    AtEnd, HalfOptions, KeeperLink, KeeperProcess, STORE_USER, become_client, become_commits_client,
+    open as open_half, open_keeper, serve as serve_half, serve_keeper, store_user_is_missing,
+    with_played_daemon, with_played_half, with_played_keeper, with_played_orders,
 };
 pub use member::{KeeperEvent, KeeperOrder, MAX_MEMBER_DATA, Member};
 pub use message::{Exposure, HalfStarted, StoreCommand, StoreEvent};
@@ -92,4 +94,5 @@ pub use settings::StoreSettings;
 pub use tls::{ClientCertificate, Key, Tls, TlsTexts, can_be_certified};
 pub use transaction::{Operation, OperationResult, Outcome, Test, Transaction, Wanted};
 pub use url::{StoreUrl, StoreUrlError};
+pub use web_tls::WebTls;
 pub use zookeeper::{Auth, Conversation, Login, Sasl, ZooKeeperSettings, ZooKeeperUrl, check_encoding};

@@ -68,7 +68,12 @@ pub(super) struct TlsFileError {
     reason: String,
 }
 
-const CA: &str = "tls.ca";
+/// The setting that names the file of the CAs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CaKey(pub(super) &'static str);
+
+/// That of a store.
+pub(super) const CA: CaKey = CaKey("tls.ca");
 const CERT: &str = "tls.cert";
 const KEY: &str = "tls.key";
 
@@ -116,10 +121,14 @@ impl Tls {
 
     /// Reads all files, unless they were read before. This may block.
     pub(super) fn read(&self) -> Result<Self, TlsFileError> {
+        self.read_as(CA)
+    }
+
+    fn read_as(&self, key: CaKey) -> Result<Self, TlsFileError> {
         if self.texts.is_some() {
             return Ok(self.clone());
         }
-        let ca = read(CA, &self.ca)?;
+        let ca = read(key.0, &self.ca)?;
         let identity = self.identity.as_ref();
         let identity = identity.map(|identity| Ok((read(CERT, &identity.cert)?, identity.key.read()?)));
         let texts = Some(Box::new(TlsTexts { ca, identity: identity.transpose()? }));
@@ -128,10 +137,15 @@ impl Tls {
 
     /// Checks all files, and reads those that were not read. This may block.
     pub(super) fn load(&self) -> Result<Arc<ClientConfig>, TlsFileError> {
-        let read = self.read()?;
+        self.load_as(CA)
+    }
+
+    /// Does the same for CAs that another setting names.
+    pub(super) fn load_as(&self, key: CaKey) -> Result<Arc<ClientConfig>, TlsFileError> {
+        let read = self.read_as(key)?;
         let Some(texts) = read.texts else { unreachable!("they were read") };
         let TlsTexts { ca, identity: texts } = *texts;
-        let wrong = |reason: &str| wrong(CA, &self.ca, reason);
+        let wrong = |reason: &str| wrong(key.0, &self.ca, reason);
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(certificates(&ca).map_err(wrong)?);
         if roots.is_empty() {

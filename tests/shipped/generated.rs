@@ -44,6 +44,20 @@ fn expect_committed(path: &str, text: &str) {
     );
 }
 
+/// The commands that do something: those of `commits` in its place, with both words as the name.
+fn leaves(whole: &clap::Command) -> Vec<clap::Command> {
+    let leaf = |command: &clap::Command| {
+        let name = command.get_name().to_owned();
+        let inner: Vec<_> = command
+            .get_subcommands()
+            .filter(|inner| inner.get_name() != "help")
+            .map(|inner| inner.clone().name(format!("{name} {}", inner.get_name())))
+            .collect();
+        if inner.is_empty() { vec![command.clone()] } else { inner }
+    };
+    whole.get_subcommands().flat_map(leaf).collect()
+}
+
 /// The options of these arguments, as a manual page lists them.
 fn options<'a>(arguments: impl Iterator<Item = &'a clap::Arg>) -> String {
     let mut command = clap::Command::new("options").disable_help_flag(true).args(arguments.cloned());
@@ -56,9 +70,9 @@ fn options<'a>(arguments: impl Iterator<Item = &'a clap::Arg>) -> String {
 
 /// The arguments that several commands share, by the names of their groups, with these commands. The page
 /// describes them once.
-fn shared(whole: &clap::Command) -> BTreeMap<String, (Vec<&str>, Vec<&clap::Arg>)> {
+fn shared(whole: &[clap::Command]) -> BTreeMap<String, (Vec<&str>, Vec<&clap::Arg>)> {
     let mut shared = BTreeMap::<_, (Vec<_>, Vec<_>)>::new();
-    for command in whole.get_subcommands() {
+    for command in whole {
         for group in command.get_groups() {
             let (commands, arguments) = shared.entry(group.get_id().to_string()).or_default();
             commands.push(command.get_name());
@@ -134,17 +148,18 @@ fn page() -> String {
     // The page has no date. It would be the date of the build, or wrong.
     let mut page = format!(".TH TWITCHER 1 \"\" \"twitcher {}\" \"Twitcher\"\n", env!("CARGO_PKG_VERSION"));
     page += &String::from_utf8(name).unwrap();
+    let leaves = leaves(&whole);
     page += ".SH SYNOPSIS\n\\fBtwitcher\\fR [options]\n";
-    for command in whole.get_subcommands() {
+    for command in &leaves {
         page += &format!(".br\n\\fBtwitcher\\fR {}", usage(command).to_roff());
     }
     let mut description = Vec::new();
     man.render_description_section(&mut description).unwrap();
     page += &String::from_utf8(description).unwrap();
 
-    let shared = shared(&whole);
+    let shared = shared(&leaves);
     page += ".SH COMMANDS\n";
-    for command in whole.get_subcommands() {
+    for command in &leaves {
         page += &format!(".SS {}", usage(command).to_roff());
         let about = command
             .get_long_about()

@@ -23,6 +23,11 @@ pub type Exit = Result<ExitCode, Box<dyn Error>>;
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// A condition does not hold, so that nothing was changed.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct ConditionError(pub String);
+
 /// Prints the error if there is one, and returns the exit code.
 pub fn exit_code(exit: Exit) -> ExitCode {
     let error = match exit {
@@ -36,7 +41,8 @@ pub fn exit_code(exit: Exit) -> ExitCode {
     if error.is::<UsageError>() {
         return WRONG_USAGE.into();
     }
-    if let Some(ClientError::ConditionFailed { .. }) = error.downcast_ref() {
+    let is_condition = matches!(error.downcast_ref(), Some(ClientError::ConditionFailed { .. }));
+    if is_condition || error.is::<ConditionError>() {
         return CONDITION_FAILED.into();
     }
     match error.downcast_ref() {

@@ -8,6 +8,7 @@
 //! * [`definition`] is the whole command line.
 //! * [`offline`] reads the ledger of a daemon that does not run, [`when`] parses points in time, and
 //!   [`number`] whole numbers.
+//! * [`editor`] has a text edited.
 //! * [`following`] follows a node until the command is interrupted.
 //! * [`reaper`] reaps the children of others, as the first process of a container must.
 //! * [`runtime`] runs asynchronous code, [`signals`] receives signals, and [`scratch`] makes private
@@ -16,6 +17,7 @@
 pub mod configs;
 pub mod control;
 pub mod definition;
+pub mod editor;
 pub mod exit;
 pub mod following;
 pub mod format;

@@ -21,7 +21,7 @@ use super::wire::messages::{AuthenticateRequest, AuthenticateResponse, Header, T
 use super::wire::status::{Meaning, Status};
 use crate::store::diagnosis::{Diagnosis, TlsWords, of_handshake, speaks_tls};
 use crate::store::login_source::LoginSource;
-use crate::store::tls::host_and_port;
+use crate::store::tls::{CA, host_and_port};
 
 /// How long one member may take to answer. It is shorter than the 5 s that the contract allows between two
 /// attempts, so that the next one is tried on time.
@@ -269,6 +269,8 @@ impl Cluster {
 const NO_ETCD: &str = "what answers there is no etcd";
 
 const TLS_WORDS: TlsWords = TlsWords {
+    ca: CA,
+    no_certificate: "give cert and key in [tls] of twitcher.toml",
     no_tls: "no TLS answers there; if the server has none (listen-client-urls with http://), take [tls] out \
              of twitcher.toml, and if not, its log says why",
     trusted: "in the server's trusted-ca-file",

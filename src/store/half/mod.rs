@@ -55,4 +55,4 @@ pub use serve::serve;
 pub use starter::HalfOptions;
 pub use supervisor::open;
 pub use task::AtEnd;
-pub use user::{STORE_USER, become_client, store_user_is_missing};
+pub use user::{STORE_USER, become_client, become_commits_client, store_user_is_missing};

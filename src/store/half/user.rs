@@ -86,6 +86,24 @@ pub fn become_client(settings: StoreSettings) -> Result<StoreSettings, String> {
     Ok(settings)
 }
 
+/// Gives root up, if this process has it, before it talks to a server of commits: over a network, or over the
+/// socket at this path, which its owner can use.
+pub fn become_commits_client(socket: Option<&Path>) -> Result<(), String> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let system = system_user(&passwd());
+    let (user, name) = match socket {
+        None => (system.user, system.name),
+        Some(path) => {
+            let metadata = fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let (uid, gid) = (metadata.uid(), metadata.gid());
+            (HelperUser::Ids { uid, gid }, format!("the socket's owner (uid {uid})"))
+        }
+    };
+    give_up_root(user).map_err(|error| format!("cannot become {name}: {error}"))
+}
+
 /// The owner of a directory reads it. What root owns is read by the system user, who may read all files for
 /// that. As long as the directory does not exist, the same user waits for it, who can go everywhere that
 /// root's own directories lead. A keeper writes into the directory, which its owner may: so that of root's

@@ -19,7 +19,7 @@ use super::settings::{Sasl, ZooKeeperSettings};
 use super::wire::{Greeting, SessionKey};
 use crate::store::diagnosis::{Diagnosis, TlsWords, is_tls_error, of_handshake, speaks_tls};
 use crate::store::login_source::LoginSource;
-use crate::store::tls::host_and_port;
+use crate::store::tls::{CA, host_and_port};
 
 /// How long one server may take to answer. It is shorter than the 5 s that the contract allows between two
 /// attempts, so that the next server is tried on time.
@@ -262,6 +262,8 @@ const NO_SESSION: &str = "the connection is made, but no ZooKeeper serves there:
                           another service's port";
 
 const TLS_WORDS: TlsWords = TlsWords {
+    ca: CA,
+    no_certificate: "give cert and key in [tls] of twitcher.toml",
     no_tls: "no TLS answers there; if that is its plaintext port (clientPort), give its secureClientPort or \
              take [tls] out of twitcher.toml, and if not, its log says why",
     trusted: "in the server's truststore",

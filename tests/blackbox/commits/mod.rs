@@ -1,7 +1,12 @@
-//! Versioned configuration: `twitcher serve`, with foreign clients where there are some.
+//! Versioned configuration: `twitcher serve` and `twitcher commits`, with foreign clients where there are some.
 
 mod access;
 mod api;
+mod command_line;
+mod command_line_edit;
+mod command_line_faults;
+mod command_line_places;
+mod fake_server;
 mod faults;
 mod openapi;
 mod page;

@@ -136,11 +136,26 @@ impl Twitcher {
     /// got.
     #[track_caller]
     pub fn finish_on_terminal(self, columns: u16) -> (Option<i32>, String) {
+        self.on_terminal(columns, None)
+    }
+
+    /// Does the same where stdin is the terminal, too, and somebody has typed this.
+    #[track_caller]
+    pub fn finish_typing(self, typed: &str) -> (Option<i32>, String) {
+        self.on_terminal(80, Some(typed))
+    }
+
+    #[track_caller]
+    fn on_terminal(self, columns: u16, typed: Option<&str>) -> (Option<i32>, String) {
         let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(&size, None).expect("open a terminal");
         let end = |terminal: &OwnedFd| terminal.try_clone().expect("another descriptor");
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(end(&slave)).stderr(end(&slave)).env("TERM", "xterm-256color");
+        if let Some(typed) = typed {
+            File::from(end(&master)).write_all(typed.as_bytes()).expect("type");
+            command.stdin(end(&slave));
+        }
         let mut child = command.spawn().expect("start twitcher");
         // The command alone has the terminal open now, so that reading ends when the command does.
         drop((command, slave));

@@ -156,6 +156,69 @@ fn no_command_of_roots_is_root_when_it_connects() {
     }
 }
 
+/// The commands of `commits`, all of which connect to a server.
+const COMMITS: [&[&str]; 9] = [
+    &["list"],
+    &["show", "foo"],
+    &["log", "foo"],
+    &["diff", "foo"],
+    &["save", "foo", "PAYLOAD", "-m", "x"],
+    &["edit", "foo", "-m", "x"],
+    &["revert", "foo", "1", "-m", "x"],
+    &["remove", "foo", "-m", "x"],
+    &["publish"],
+];
+
+#[test]
+fn no_command_of_roots_is_root_when_it_connects_to_a_server_of_commits() {
+    require_root();
+    let sandbox = Sandbox::directory();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind a port");
+    let url = format!("http://{}/diary", listener.local_addr().expect("the port"));
+    // What only root can read was read before.
+    let [token, payload] = ["token", "payload"].map(|name| sandbox.path(name));
+    for path in [&token, &payload] {
+        sandbox.private(path, "hunter2\n");
+    }
+    sandbox.settings(&format!("[commits]\nurl = {url:?}\ntoken = {{ file = {token:?} }}\n"));
+    for words in COMMITS {
+        let payload = payload.to_str().expect("a path");
+        let words = words.iter().map(|word| if *word == "PAYLOAD" { payload } else { word });
+        let client = words.fold(sandbox.twitcher(["commits"]), Twitcher::arg);
+        let client = client.env("TWITCHER_CONFIG_PATH", sandbox.configs()).env("VISUAL", "true").start();
+        let (_connection, _) = listener.accept().expect("it connects");
+        // For `edit`, a process of its own connects.
+        let process = client.process().children().pop().unwrap_or_else(|| client.process());
+        expect_no_root(process);
+        process.signal(nix::sys::signal::Signal::SIGKILL);
+        client.signal(nix::sys::signal::Signal::SIGKILL);
+    }
+    let help = sandbox.twitcher(["commits", "--help"]).finish().expect(0).text();
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands = commands.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    let known: Vec<&str> = COMMITS.iter().map(|words| words[0]).chain(["help"]).collect();
+    assert_eq!(commands, known);
+}
+
+/// Panics if this process has something of root's left.
+#[track_caller]
+fn expect_no_root(process: Process) {
+    for ids in ["Uid", "Gid"] {
+        let ids = process.status(ids);
+        assert!(ids.split_whitespace().all(|id| id != "0"), "{ids}");
+    }
+    for (name, expected) in [
+        ("CapEff", "0".repeat(16)),
+        ("CapPrm", "0".repeat(16)),
+        ("NoNewPrivs", "1".into()),
+        ("Groups", "".into()),
+    ] {
+        assert_eq!(process.status(name), expected, "{name}");
+    }
+}
+
 // A new command that connects must be in the list above. For `edit`, a process of its own connects.
 #[test]
 fn every_command_that_connects_to_a_store_was_tried() {

@@ -1,0 +1,80 @@
+//! Saves the next version of a key, and explains a conflict.
+
+use std::error::Error;
+
+use super::api::{Draft, Unsaved};
+use super::client::Client;
+use super::rows;
+use crate::cli::shared::exit::ConditionError;
+use crate::cli::shared::stdout::{line, print, print_json};
+use crate::commits::Key;
+use crate::model::Commit;
+
+/// Returns the version that follows a head.
+pub fn next(head: Option<&Commit>) -> i64 {
+    head.map_or(1, |head| head.version.saturating_add(1))
+}
+
+/// Saves a commit whose author has seen `seen`, the head, if the version follows from it. A conflict is a
+/// [`ConditionError`], which names both versions and both authors.
+pub async fn save(
+    client: &Client,
+    draft: &Draft<'_>,
+    seen: Option<&Commit>,
+) -> Result<Commit, Box<dyn Error>> {
+    let expected = match client.save(draft).await {
+        Ok(saved) => return Ok(saved),
+        Err(Unsaved::Failed(error)) => return Err(error),
+        Err(Unsaved::Conflict { expected }) => expected,
+    };
+    // The conflict is told even if the head cannot be read.
+    let head = client.meta(draft.key, None).await.ok().flatten();
+    Err(ConditionError(conflict(draft, seen, head.as_ref(), expected)).into())
+}
+
+fn conflict(draft: &Draft<'_>, seen: Option<&Commit>, head: Option<&Commit>, expected: i64) -> String {
+    let Draft { key, version, author, .. } = draft;
+    let head_is = match head {
+        Some(Commit { version, author, comment, empty, .. }) => {
+            let what = if *empty { "which removes it, " } else { "" };
+            format!("the newest is version {version}, {what}by {author} ({comment})")
+        }
+        None => format!("the next one is version {expected}"),
+    };
+    let basis = match seen {
+        Some(Commit { version, author, .. }) => {
+            format!(" on top of version {version} by {author}; meanwhile,")
+        }
+        None if *version == 1 => " as the first one; meanwhile,".to_owned(),
+        None => ";".to_owned(),
+    };
+    let remedy = match (seen.map_or(version - 1, |seen| seen.version), head) {
+        (old @ 1.., Some(head)) if head.version > old => {
+            format!("`twitcher commits diff {} {old}` shows what came since", shell_word(key))
+        }
+        _ => "read it, and save again".to_owned(),
+    };
+    format!(
+        "conflict: {key} was not saved as version {version} by {author}{basis} {head_is}; nothing was saved; \
+         {remedy}"
+    )
+}
+
+/// Returns the key as a word for a shell, if it needs quotes in single ones.
+fn shell_word(key: &Key) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    match key.as_str() {
+        key if key.chars().all(is_plain) => key.to_owned(),
+        key => format!("'{}'", key.replace('\'', "'\\''")),
+    }
+}
+
+/// Prints what was saved.
+pub fn told(saved: &Commit, json: bool) -> Result<(), Box<dyn Error>> {
+    if json {
+        return Ok(print_json(&rows::json(saved))?);
+    }
+    let Commit { key, version, author, empty, .. } = saved;
+    let what = if *empty { "removed by" } else { "saved as" };
+    Ok(print(&line(&format!("{key}: {what} version {version} by {author}")))?)
+}
