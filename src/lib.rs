@@ -36,6 +36,7 @@
 //! * [`config`] turns `*.twc` files into plain [`model::WatchSpec`]s. A short-lived, unprivileged and limited
 //!   child evaluates the scripts; the daemon itself holds no interpreter.
 //! * [`settings`] combines flags, environment variables and `twitcher.toml`.
+//! * [`commits`] keeps versioned configuration in a journal, and publishes the newest commits in a store.
 //! * [`store`] turns each node into the stream of its latest states. Sessions, backoff and resync stay inside
 //!   it. Once a node stops changing, the last state that the store reported is the node's state. Each store
 //!   runs in a process of its own, without the daemon's rights; only [`store`] knows where the cut is.

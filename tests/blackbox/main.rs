@@ -26,6 +26,7 @@ mod circles;
 mod cli;
 mod client_commands;
 mod client_refusals;
+mod commits;
 mod completion;
 mod conditions;
 mod control;

@@ -128,10 +128,9 @@ impl Keeper {
     /// Makes sure that the connection is there.
     pub async fn probe(&self) -> Result<(), ClientError> {
         match self.client.get(&self.path).await {
-            Ok(_)
-            | Err(ClientError::Missing { .. } | ClientError::NoRoot { .. } | ClientError::Forbidden { .. }) => {
-                Ok(())
-            }
+            Ok(_) => Ok(()),
+            Err(ClientError::Missing { .. } | ClientError::NoRoot { .. }) => Ok(()),
+            Err(ClientError::Forbidden { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

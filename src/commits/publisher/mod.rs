@@ -98,9 +98,16 @@ impl Publisher {
 
     /// Publishes what waits, if the store lets us, and gives the leadership up. Takes some seconds at most.
     pub async fn stop(&self) {
+        self.shared.begin_to_stop();
         let (done, stopped) = oneshot::channel();
         if self.orders.send(Order::Stop { done }).is_ok() {
             let _ = timeout(STOP_TIMEOUT, stopped).await;
         }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.shared.begin_to_stop();
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct Run {
     events: UnboundedSender<PublisherEvent>,
     shared: Arc<Shared>,
     orders: UnboundedReceiver<Order>,
-    /// What was told of the leadership last.
+    /// What was told of the leadership last. [`Self::next_round`] is set with it.
     was_leader: bool,
     /// When the leader goes over all keys next.
     next_round: Instant,
@@ -109,6 +109,10 @@ impl Run {
         self.shared.state().leadership = Some(election.leadership());
         let stopped = self.serve_all(&election).await;
         election.withdraw().await;
+        {
+            let mut state = self.shared.state();
+            (state.connected, state.away) = (false, Some("the publisher has stopped".to_owned()));
+        }
         if let Some(done) = stopped {
             // Whoever asked may have left.
             let _ = done.send(());
@@ -212,13 +216,13 @@ impl Run {
                 let overflow = self.shared.waiting().overflow();
                 if overflow.is_some() {
                     self.go_over_all(keeper, None, overflow).await?;
-                } else if election.leads() && self.next_round <= now {
+                } else if self.was_leader && election.leads() && self.next_round <= now {
                     let random = gauss(fastrand::f64(), fastrand::f64());
                     self.next_round = now + pause(self.settings.period, random);
                     self.go_over_all(keeper, Some(election), None).await?;
                 }
             }
-            if !did_publish {
+            if !did_publish || self.shared.is_stopping() {
                 return Ok(());
             }
         }
@@ -291,7 +295,7 @@ impl Run {
                     self.shared.waiting().all_settled(save);
                 }
             }
-            // Somebody else leads now.
+            // Somebody else leads now, or nobody waits for it any more.
             Ok(None) => {}
             Err(error) => {
                 // Otherwise it is tried again every second, and what fails was told.
@@ -304,7 +308,8 @@ impl Run {
         Ok(())
     }
 
-    /// Compares journal and store. Returns `None` if the leadership has ended before it was done.
+    /// Compares journal and store. Returns `None` if the leadership or the publisher has ended before it was
+    /// done.
     async fn compare(
         &mut self,
         keeper: &Keeper,
@@ -316,13 +321,17 @@ impl Run {
         let mut sweep = keeper.sweep(repairs).await?;
         let mut missing = 0;
         loop {
-            if election.is_some_and(|election| !election.leads()) {
+            if self.shared.is_stopping() || election.is_some_and(|election| !election.leads()) {
                 return Ok(None);
             }
             let mut changed = Vec::new();
+            let troubles = &self.troubles;
             let mut note = |settled: &Settled| match settled.fate {
-                Fate::Same => {}
-                Fate::Differs | Fate::Repaired | Fate::Failed(_) => changed.push(settled.clone()),
+                // It may have been in trouble before.
+                Fate::Same if !troubles.contains_key(&settled.key) => {}
+                Fate::Same | Fate::Differs | Fate::Repaired | Fate::Failed(_) => {
+                    changed.push(settled.clone())
+                }
             };
             let stepped = sweep.step(keeper, &*journal, &mut note).await;
             let is_missing =
@@ -351,7 +360,7 @@ impl Run {
         let now = Instant::now();
         let probe = now + PROBE;
         let waiting = self.shared.waiting().next(now);
-        let work = waiting.into_iter().chain(election.leads().then_some(self.next_round)).min();
+        let work = waiting.into_iter().chain(self.was_leader.then_some(self.next_round)).min();
         // While the journal rests, nothing else can be done.
         let work = work.map(|work| work.max(self.journal_rests_until.unwrap_or(work)));
         let until = work.map_or(probe, |work| work.min(probe));
@@ -359,6 +368,7 @@ impl Run {
         let order = keeper
             .idle(async {
                 tokio::select! {
+                    biased;
                     order = self.orders.recv() => Some(order),
                     () = shared.has_more.notified() => None,
                     () = election.changed() => None,

@@ -1,5 +1,6 @@
 //! What a publisher shares with those who run it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     waiting: Mutex<Waiting>,
     pub(super) has_more: Notify,
     state: Mutex<State>,
+    is_stopping: AtomicBool,
 }
 
 /// What the publisher's thread says of itself.
@@ -63,6 +65,15 @@ pub(super) struct State {
 impl Shared {
     pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has long work end soon.
+    pub(super) fn begin_to_stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -8,7 +8,8 @@
 //! * [`successor`] is the process after this one, and the one that must read another directory, which this
 //!   one may not. [`tally`] counts the nodes that are there.
 //! * [`file`] reads nodes from files, which must lie [`inside`] the store, and [`client`] are the commands.
-//!   [`elect`] stands for a leadership. [`remove`] removes a tree. [`keep`] keeps members, each with a [`claim`] in a [`claim_file`].
+//!   [`remove`] removes a tree. [`keep`] keeps members, each with a [`claim`] in a [`claim_file`], and
+//!   [`elect`] stands for a leadership.
 
 mod claim;
 mod claim_file;

@@ -107,8 +107,8 @@ impl Candidate<'_> {
             if let Err(code) = self.take_part(candidacy).await? {
                 candidacy.seat.trouble(match code {
                     ErrorCode::NoAuth => format!(
-                        "no permission to take part in the election at {}; its ACL must give `r`, `c` and `d` \
-                         to the credentials of `auth` or `sasl` in twitcher.toml",
+                        "no permission to take part in the election at {}; its ACL must give `r`, `c` and \
+                         `d` to the credentials of `auth` or `sasl` in twitcher.toml",
                         self.election
                     ),
                     code => format!("the election at {} is not possible: {code}", self.election),

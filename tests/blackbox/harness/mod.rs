@@ -48,7 +48,7 @@ pub use etcd::{Etcd, etcdctl, program as etcd_program};
 pub use etcd_client::EtcdClient;
 pub use journal::{Gate, Journal};
 pub use journald::Journald;
-pub use kazoo::{kazoo, python};
+pub use kazoo::{interpreter, kazoo, python};
 pub use link::Link;
 pub use load::load;
 pub use machine::Machine;
