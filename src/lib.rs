@@ -37,9 +37,9 @@
 //!   announced and withdrawn.
 //! * [`config`] turns `*.twc` files into plain [`model::WatchSpec`]s. A short-lived, unprivileged and limited
 //!   child evaluates the scripts; the daemon itself holds no interpreter.
-//! * [`commits`] keeps every version of a configuration in a journal, a table of a database.
 //! * [`listen`] bounds what the clients of a listener take.
 //! * [`settings`] combines flags, environment variables and `twitcher.toml`.
+//! * [`commits`] keeps versioned configuration in a journal, and publishes the newest commits in a store.
 //! * [`store`] turns each node into the stream of its latest states. Sessions, backoff and resync stay inside
 //!   it. Once a node stops changing, the last state that the store reported is the node's state. Each store
 //!   runs in a process of its own, without the daemon's rights; only [`store`] knows where the cut is.

@@ -14,10 +14,14 @@
 
 mod commit;
 mod journal;
+mod keeper;
 mod key;
+mod publisher;
 
 pub use commit::{FullCommit, encode};
 pub use journal::{
     Answer, Conflict, Database, Heads, Journal, JournalError, Page, Size, Table, TargetError, open,
 };
+pub use keeper::{Comparison, Difference, Intruder, Keeper, PublishError, ReadError, SaveError, Saved};
 pub use key::{Key, KeyError};
+pub use publisher::{KeeperSettings, Publisher, PublisherEvent, PublisherStatus, Round};

@@ -46,14 +46,15 @@ pub struct Decoded {
     pub commit: Option<Arc<Commit>>,
 }
 
-/// The header of a commit. Fields that it does not know are ignored.
+/// The header of a commit, with its fields in the order in which Rainer writes them. Fields that it does not
+/// know are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
-    pub key: String,
-    pub version: i64,
     pub author: String,
     pub comment: String,
+    pub key: String,
     pub mtime: String,
+    pub version: i64,
     /// Whether the commit deletes its key.
     #[serde(default)]
     pub empty: bool,

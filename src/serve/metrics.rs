@@ -1,18 +1,19 @@
 //! What watches the server: whether it does its work, and how much.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use hyper::StatusCode;
-use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
+use super::namespace::Namespace;
 use super::reply::{Reply, full, reply, text};
-use super::server::Server;
 use crate::commits::{Key, Page};
 
 /// Whether every journal can be read now. Else it names those that cannot, with status 503.
-pub async fn healthy(server: &Server) -> Reply {
+pub async fn healthy(namespaces: &BTreeMap<String, Namespace>) -> Reply {
     let mut troubles = Vec::new();
-    for (name, namespace) in &server.namespaces {
+    for (name, namespace) in namespaces {
         let page = Page { after: None::<Key>, limit: 1, with_removed: true, with_payloads: false };
         if let Err(error) = namespace.journal.heads(&page).await {
             troubles.push(format!("{name}: {error}"));
@@ -25,7 +26,7 @@ pub async fn healthy(server: &Server) -> Reply {
 }
 
 /// The metrics in the format of Prometheus.
-pub async fn metrics(server: &Server) -> Reply {
+pub async fn metrics(namespaces: &BTreeMap<String, Namespace>) -> Reply {
     let registry = Registry::new();
     let counter = |name: &str, help: &str, labels: &[&str]| {
         let counter = IntCounterVec::new(Opts::new(name, help), labels);
@@ -36,7 +37,7 @@ pub async fn metrics(server: &Server) -> Reply {
     };
     let saves = counter("twitcher_serve_saves_total", "Saves by result.", &["namespace", "result"]);
     let gauge = |name: &str, help: &str| {
-        let gauge = IntGaugeVec::new(Opts::new(name, help), &["namespace"]);
+        let gauge = GaugeVec::new(Opts::new(name, help), &["namespace"]);
         let gauge = gauge.unwrap_or_else(|_| unreachable!("{name} is a name"));
         let _ = registry.register(Box::new(gauge.clone()));
         gauge
@@ -44,7 +45,13 @@ pub async fn metrics(server: &Server) -> Reply {
     let up = gauge("twitcher_serve_journal_up", "Whether the journal can be read.");
     let keys = gauge("twitcher_serve_keys", "Keys of the journal, also removed ones.");
     let commits = gauge("twitcher_serve_commits", "Commits of the journal.");
-    for (name, namespace) in &server.namespaces {
+    let lag = gauge(
+        "twitcher_serve_publish_lag_seconds",
+        "The age of the oldest save that is not published yet, 0 without one.",
+    );
+    let leader = gauge("twitcher_serve_leader", "Whether this server goes over all keys.");
+    let connected = gauge("twitcher_serve_store_connected", "Whether the store can be reached.");
+    for (name, namespace) in namespaces {
         let counts = &namespace.counts;
         for (result, count) in [
             ("kept", &counts.kept),
@@ -55,11 +62,17 @@ pub async fn metrics(server: &Server) -> Reply {
             saves.with_label_values(&[name, result]).inc_by(count.load(Ordering::Relaxed));
         }
         let size = namespace.journal.size().await;
-        up.with_label_values(&[name]).set(size.is_ok().into());
+        let set = |gauge: &GaugeVec, value: f64| gauge.with_label_values(&[name]).set(value);
+        set(&up, size.is_ok().into());
         if let Ok(size) = size {
-            let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-            keys.with_label_values(&[name]).set(whole(size.keys));
-            commits.with_label_values(&[name]).set(whole(size.commits));
+            set(&keys, size.keys as f64);
+            set(&commits, size.commits as f64);
+        }
+        if let Some(publication) = &namespace.publication {
+            let status = publication.publisher.status();
+            set(&lag, status.lag);
+            set(&leader, status.leader.into());
+            set(&connected, status.connected.into());
         }
     }
     let mut bytes = Vec::new();

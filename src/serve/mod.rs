@@ -10,6 +10,7 @@
 //! * `api` is the interface for programs: what Rainer's clients expect, byte for byte. `page` is the one for
 //!   people.
 //! * `namespace` saves a commit, after `validate` has had a program look at it.
+//! * `published` compares the journal with the store.
 //! * `metrics` tells how the server does, and `reply` makes replies that no other site can use.
 //!
 //! It keeps no commit and decides no version: [`crate::commits`] does.
@@ -19,6 +20,7 @@ mod api;
 mod metrics;
 mod namespace;
 mod page;
+mod published;
 mod reply;
 mod route;
 mod server;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use super::validate::{Candidate, Refusal, Validator};
-use crate::commits::{Conflict, FullCommit, Journal, JournalError, Key};
+use crate::commits::{Conflict, FullCommit, Journal, JournalError, Key, Publisher};
 use crate::model::Commit;
 use crate::text::Timestamp;
 
@@ -13,7 +13,15 @@ pub struct Namespace {
     pub name: String,
     pub journal: Arc<dyn Journal>,
     pub validator: Option<Validator>,
+    pub publication: Option<Publication>,
     pub counts: SaveCounts,
+}
+
+/// How the heads of a namespace are published.
+pub struct Publication {
+    pub publisher: Publisher,
+    /// The store and the node, for people.
+    pub place: String,
 }
 
 /// A commit that somebody wants to save.
@@ -81,7 +89,12 @@ impl Namespace {
         let mtime = mtime.unwrap_or_else(|| Timestamp(SystemTime::now()).to_string());
         let header = Commit { key: key.to_string(), version, author, comment, mtime, empty };
         match self.journal.save(FullCommit { header: header.clone(), payload }).await? {
-            Ok(()) => Ok(Saved::Kept(header)),
+            Ok(()) => {
+                if let Some(publication) = &self.publication {
+                    publication.publisher.published_soon(&key);
+                }
+                Ok(Saved::Kept(header))
+            }
             Err(conflict) => Ok(Saved::Conflict(conflict)),
         }
     }

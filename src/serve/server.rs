@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,21 +18,22 @@ use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::access::Access;
-use super::api;
-use super::namespace::{Namespace, SaveCounts};
+use super::api::{self, Problem};
+use super::namespace::{Namespace, Publication, SaveCounts};
 use super::page::{self, Site};
 use super::reply::{Reply, full, reply, text};
 use super::route::{Route, RouteError, route};
 use super::validate::Validator;
-use super::{metrics, tls};
-use crate::commits::{self, JournalError};
+use super::{metrics, published, tls};
+use crate::commits::{self, Journal, JournalError, KeeperSettings, Publisher, PublisherEvent};
 use crate::listen::{ConnectionPool, Grace};
 use crate::report::{Level, Log};
-use crate::settings::{Listen, ServeSettings};
+use crate::settings::{KeeperPlace, Listen, ServeSettings};
 use crate::store::CredentialError;
 
 /// How many connections are served at once. Each has some 50 KiB, and while it saves a payload.
@@ -73,32 +75,34 @@ pub enum ServeError {
 }
 
 /// What the requests share.
-pub struct Server {
-    pub namespaces: BTreeMap<String, Namespace>,
-    pub access: Access,
+struct Server {
+    namespaces: BTreeMap<String, Namespace>,
+    access: Access,
     /// Whether clients speak TLS.
-    pub is_secure: bool,
-    log: Log,
+    is_secure: bool,
 }
 
 impl Server {
     /// Opens the journals, and has their heads published.
-    async fn new(settings: &ServeSettings, log: Log) -> Result<Self, ServeError> {
+    async fn new(settings: &ServeSettings, log: &Log) -> Result<Self, ServeError> {
         let access = Access::new(settings)?;
         let mut namespaces = BTreeMap::new();
         for (name, section) in &settings.namespaces {
             let journal = commits::open(&settings.database, &section.table).await;
             let journal =
                 journal.map_err(|source| ServeError::Journal { namespace: name.clone(), source })?;
+            let keeper = section.keeper.as_ref();
+            let publication = keeper.map(|keeper| publication(keeper, name, Arc::clone(&journal), log));
             let namespace = Namespace {
                 name: name.clone(),
                 journal,
+                publication,
                 validator: Validator::new(&section.validate),
                 counts: SaveCounts::default(),
             };
             namespaces.insert(name.clone(), namespace);
         }
-        Ok(Self { namespaces, access, is_secure: settings.tls.is_some(), log })
+        Ok(Self { namespaces, access, is_secure: settings.tls.is_some() })
     }
 
     /// Answers a request.
@@ -112,8 +116,8 @@ impl Server {
         };
         // What watches the server is no user, and learns nothing of what it keeps.
         match route {
-            Route::Healthy => return metrics::healthy(self).await,
-            Route::Metrics => return metrics::metrics(self).await,
+            Route::Healthy => return metrics::healthy(&self.namespaces).await,
+            Route::Metrics => return metrics::metrics(&self.namespaces).await,
             Route::OpenApi => return openapi(),
             _ => {}
         }
@@ -130,17 +134,55 @@ impl Server {
             Ok(who) => who,
             Err(denied) => return page::denied(denied, &request),
         };
+        let namespace = |name: &str| self.namespaces.get(name);
         match route {
-            Route::Commits { namespace, what } => match self.namespaces.get(&namespace) {
+            Route::Commits { namespace: name, what } => match namespace(&name) {
+                Some(namespace) => api::answer(namespace, what, who, request).await,
+                None => refusal(&RouteError::NotFound),
+            },
+            Route::Published { namespace: name, repair } => match namespace(&name) {
                 Some(namespace) => {
-                    let (parts, body) = request.into_parts();
-                    let request = Request::from_parts(parts, body);
-                    api::answer(namespace, what, who, request).await
+                    let answer = published::answer(namespace, repair, who).await;
+                    answer.unwrap_or_else(Problem::reply)
                 }
                 None => refusal(&RouteError::NotFound),
             },
             _ => refusal(&RouteError::NotFound),
         }
+    }
+
+    /// Publishes what waits, and gives the leadership up.
+    async fn stop_publishing(&self) {
+        let publications = self.namespaces.values().filter_map(|namespace| namespace.publication.as_ref());
+        join_all(publications.map(|publication| publication.publisher.stop())).await;
+    }
+}
+
+/// Has the heads of a namespace published, and what happens to that logged.
+fn publication(keeper: &KeeperPlace, name: &str, journal: Arc<dyn Journal>, log: &Log) -> Publication {
+    let KeeperPlace { store, path, period } = keeper;
+    let place = format!("{store} at {path}");
+    let settings = KeeperSettings { store: store.clone(), path: path.clone(), period: *period };
+    let (events, mut heard) = unbounded_channel();
+    let (log, name) = (log.clone(), name.to_owned());
+    // It ends with the publisher, which holds the other end.
+    tokio::spawn(async move {
+        while let Some(event) = heard.recv().await {
+            log.say(level(&event), &format!("{name}: {event}"));
+        }
+    });
+    Publication { publisher: Publisher::start(settings, journal, events), place }
+}
+
+fn level(event: &PublisherEvent) -> Level {
+    match event {
+        PublisherEvent::Connected { .. } | PublisherEvent::Repaired { .. } => Level::Notice,
+        PublisherEvent::BecameLeader | PublisherEvent::NoLongerLeader => Level::Info,
+        PublisherEvent::StoreAway { .. }
+        | PublisherEvent::Overwrote { .. }
+        | PublisherEvent::CannotPublish { .. }
+        | PublisherEvent::JournalAway { .. }
+        | PublisherEvent::RoundFailed { .. } => Level::Warning,
     }
 }
 
@@ -168,7 +210,7 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose().map_err(ServeError::Tls)?;
-    let server = Arc::new(Server::new(settings, log.clone()).await?);
+    let server = Arc::new(Server::new(settings, &log).await?);
     let failed = |source| ServeError::Listen { address: settings.listen.clone(), source };
     let listener = Listener::open(&settings.listen).await.map_err(failed)?;
     let address = listener.address(&settings.listen);
@@ -189,6 +231,7 @@ pub async fn run(
     }
     // Whoever has not got a reply by then gets none, and whether a save was kept is in the journal.
     let _ = timeout(STOP_TIMEOUT, connections.all_ended()).await;
+    server.stop_publishing().await;
     Ok(())
 }
 

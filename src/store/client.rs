@@ -3,6 +3,7 @@
 use super::acl::Acl;
 use super::bulk::{Entry, Fate, Parents, Visit};
 use super::catalogue::Catalogue;
+use super::change::{Change, Changed, See};
 use super::client_error::ClientError;
 use super::condition::{Condition, ReadNode, TreeNode, WriteOptions};
 use super::directory::DirectoryClient;
@@ -174,6 +175,25 @@ impl Client {
             Kind::ZooKeeper(client) => client.remove_all(nodes).await,
             Kind::Etcd(client) => client.remove_all(nodes).await,
             Kind::Directory(client) => client.remove_all(nodes).await,
+        }
+    }
+
+    /// Looks at these nodes. Holds the data of few of them at a time.
+    pub async fn see_all(&self, nodes: &[NodePath], see: &mut See<'_>) -> Result<(), ClientError> {
+        match &self.kind {
+            Kind::ZooKeeper(client) => client.see_all(nodes, see).await,
+            Kind::Etcd(client) => client.see_all(nodes, see).await,
+            Kind::Directory(client) => client.see_all(nodes, see).await,
+        }
+    }
+
+    /// Changes each of these nodes that is still as it was, and says what became of each. No node may be
+    /// there twice. An error says that the connection is of no more use; some may be changed then.
+    pub async fn change_all(&self, changes: &[Change]) -> Result<Vec<Changed>, ClientError> {
+        match self.writable()? {
+            Kind::ZooKeeper(client) => client.change_all(changes).await,
+            Kind::Etcd(client) => client.change_all(changes).await,
+            Kind::Directory(client) => client.change_all(changes).await,
         }
     }
 

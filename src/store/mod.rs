@@ -21,6 +21,8 @@
 //! * [`memory`] says what fits into the memory of such a process.
 //! * [`acl`], [`condition`] and [`transaction`] are arguments and results of the commands.
 //! * [`bulk`] has the arguments and results of exports and imports.
+//! * [`change`] has the arguments and results of what looks at and changes many nodes.
+//! * [`election`] elects a leader among those who ask for it, each with the seat of its [`leadership`].
 //! * [`retry`] tries a command again while its store is away, and [`contention`] counts the tries that others
 //!   thwart.
 //! * [`web_tls`] is TLS with a server of commits, which is no store.
@@ -32,6 +34,7 @@ mod backend;
 mod backoff;
 mod bulk;
 mod catalogue;
+mod change;
 mod channel;
 mod client;
 mod client_error;
@@ -39,10 +42,12 @@ mod condition;
 mod contention;
 mod diagnosis;
 mod directory;
+mod election;
 mod encoding;
 mod etcd;
 mod half;
 mod keeper;
+mod leadership;
 mod login_source;
 mod member;
 mod memory;
@@ -69,6 +74,7 @@ pub use acl::Acl;
 pub use backend::{Capabilities, SettingError};
 pub use bulk::{Entry, Fate, Parents, Visit, Visited, Walked};
 pub use catalogue::Catalogue;
+pub use change::{Change, Changed, See, Seen};
 pub use channel::StoreChannel;
 #[cfg(test)]
 pub(crate) use channel::StoreEnd;
@@ -77,6 +83,7 @@ pub use client_error::ClientError;
 pub use condition::{Condition, ReadNode, TreeNode, WriteOptions};
 pub use contention::Contention;
 pub use directory::{DirectorySettings, DirectoryUrl};
+pub use election::{Election, Leadership};
 pub use encoding::MAX_TREE_NODES;
 pub use etcd::{EtcdConversation, EtcdLogin, EtcdSettings, EtcdUrl, EtcdUser};
 pub use half::{
@@ -86,6 +93,7 @@ pub use half::{
 };
 pub use member::{KeeperEvent, KeeperOrder, MAX_MEMBER_DATA, Member};
 pub use message::{Exposure, HalfStarted, StoreCommand, StoreEvent};
+pub use pace::Pace;
 pub use removal::Removal;
 pub use retry::Retry;
 pub use secret::{CREDENTIALS_DIRECTORY, Credential, CredentialError, Secret, SecretFile};

@@ -17,30 +17,36 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 const MAX_JITTER: Duration = Duration::from_millis(500);
 
 /// The pauses between the connections of one store, and between its attempts to connect.
-pub(super) struct Pace {
+pub struct Pace {
     backoff: Backoff,
     next: Instant,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Pace {
     /// The first attempt may begin at once.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self { backoff: Backoff::new(MIN_PAUSE, MAX_PAUSE), next: Instant::now() }
     }
 
     /// When the next attempt may begin.
-    pub(super) fn next(&self) -> Instant {
+    pub fn next(&self) -> Instant {
         self.next
     }
 
     /// Notes that an attempt that began then has failed.
-    pub(super) fn failed(&mut self, began: Instant) {
+    pub fn failed(&mut self, began: Instant) {
         self.next = began + self.backoff.next();
     }
 
     /// Notes that a connection has ended that was there since then. A server that lets us in only to send us
     /// away is not to be asked again and again: `was_useful` tells that this one did more.
-    pub(super) fn ended(&mut self, since: Instant, was_useful: bool) {
+    pub fn ended(&mut self, since: Instant, was_useful: bool) {
         let pause = if was_useful || since.elapsed() >= MAX_PAUSE {
             self.backoff.reset();
             MAX_JITTER.mul_f64(fastrand::f64())

@@ -93,6 +93,7 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let (header, payload) = decode(EXAMPLE.as_bytes(), "foo").unwrap();
+        assert_eq!(encode(&header, payload), EXAMPLE.as_bytes());
         for payload in [payload, b"", b"\n", b"\0\xff\n\n"] {
             assert_eq!(decode(&encode(&header, payload), "foo").unwrap(), (header.clone(), payload));
         }

@@ -82,6 +82,9 @@ pub struct Difference {
     /// The version in the journal; none if the key is removed there, or unknown.
     pub journal: Option<i64>,
     pub store: Option<i64>,
+    /// Why it could not be put right.
+    #[serde(default)]
+    pub failure: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -44,7 +44,8 @@ impl Publish {
             )
             .into());
         }
-        Ok(match self.check && !published.differences.is_empty() {
+        let differs = |difference: &Difference| self.check || difference.failure.is_some();
+        Ok(match published.differences.iter().any(differs) {
             true => ExitCode::FAILURE,
             false => ExitCode::SUCCESS,
         })
@@ -55,11 +56,12 @@ impl Publish {
         let version = |version: Option<i64>, none: &str| {
             version.map_or(none.to_owned(), |version| format!("version {version}"))
         };
-        let lines = differences.iter().map(|Difference { key, journal, store }| {
+        let lines = differences.iter().map(|Difference { key, journal, store, failure }| {
             let (journal, store) = (version(*journal, "no such key"), version(*store, "nothing"));
-            let (has, published) = match self.check {
-                true => ("has", ""),
-                false => ("had", ", which was put right"),
+            let (has, published) = match (self.check, failure) {
+                (true, _) => ("has", String::new()),
+                (false, None) => ("had", ", which was put right".to_owned()),
+                (false, Some(why)) => ("has", format!(", which could not be put right: {why}")),
             };
             line(&format!("{key}: the journal has {journal}, the store {has} {store}{published}"))
         });

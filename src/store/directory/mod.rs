@@ -8,11 +8,13 @@
 //! * [`successor`] is the process after this one, and the one that must read another directory, which this
 //!   one may not. [`tally`] counts the nodes that are there.
 //! * [`file`] reads nodes from files, which must lie [`inside`] the store, and [`client`] are the commands.
-//!   [`remove`] removes a tree. [`keep`] keeps members, each with a [`claim`] in a [`claim_file`].
+//!   [`remove`] removes a tree. [`keep`] keeps members, each with a [`claim`] in a [`claim_file`], and
+//!   [`elect`] stands for a leadership.
 
 mod claim;
 mod claim_file;
 mod client;
+mod elect;
 mod file;
 mod follow;
 mod inside;
@@ -31,6 +33,7 @@ mod watches;
 mod way;
 
 pub(super) use client::DirectoryClient;
+pub(super) use elect::elect;
 pub(super) use keep::keep;
 
 /// The most data of a node.

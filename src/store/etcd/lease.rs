@@ -42,6 +42,11 @@ impl Lease {
         link.call("Lease/LeaseRevoke", &request, MAX_REPLY).await.map_err(Over::of)
     }
 
+    /// Returns how long it lives without being kept alive.
+    pub(super) fn ttl(self) -> Duration {
+        self.ttl
+    }
+
     /// Returns the lease as `etcdctl` shows it.
     pub(super) fn name(self) -> String {
         name(self.id)
@@ -62,6 +67,8 @@ pub(super) struct Kept {
     patience: Duration,
     asked: Option<Instant>,
     next: Instant,
+    /// When the last answered request was sent.
+    confirmed: Instant,
 }
 
 impl Kept {
@@ -69,7 +76,7 @@ impl Kept {
     pub(super) async fn begin(link: &Link, lease: Lease, session: Duration) -> Result<Option<Self>, Over> {
         let stream = link.stream("Lease/LeaseKeepAlive", MAX_REPLY).map_err(Over::of)?;
         let now = Instant::now();
-        let mut kept = Self { lease, stream, patience: session / 2, asked: None, next: now };
+        let mut kept = Self { lease, stream, patience: session / 2, asked: None, next: now, confirmed: now };
         kept.tick(now)?;
         match kept.next().await {
             Ok(()) => Ok(Some(kept)),
@@ -80,6 +87,12 @@ impl Kept {
 
     pub(super) fn lease(&self) -> Lease {
         self.lease
+    }
+
+    /// When the request was sent to which the server has answered last. It keeps the lease at least for its
+    /// TTL from then on.
+    pub(super) fn confirmed(&self) -> Instant {
+        self.confirmed
     }
 
     /// When [`Self::tick`] has something to do.
@@ -114,6 +127,7 @@ impl Kept {
             return Err(Over::Lease);
         }
         let interval = self.lease.ttl / 3;
+        self.confirmed = self.asked.unwrap_or(self.confirmed);
         (self.asked, self.next) = (None, Instant::now() + interval);
         Ok(())
     }

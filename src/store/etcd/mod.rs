@@ -11,7 +11,7 @@
 //! * [`follow`] follows subjects on one connection after another; its [`heartbeat`] asks a silent member
 //!   whether it is there, and [`root`] looks whether there is a node at all.
 //! * [`keep`] keeps members alive by a [`lease`], with [`member_writes`] and [`member_watches`];
-//!   [`keep_over`] says why that ends.
+//!   [`keep_over`] says why that ends. [`elect`] stands for a leadership, with a lease of its own.
 //! * [`client`] are the commands. A [`conversation`] is a connection without a network, for fuzzers.
 
 mod branch;
@@ -19,6 +19,7 @@ mod client;
 mod comparisons;
 mod connect;
 mod conversation;
+mod elect;
 mod ended;
 mod follow;
 mod followed;
@@ -46,6 +47,7 @@ mod wire;
 
 pub(super) use client::EtcdClient;
 pub use conversation::EtcdConversation;
+pub(super) use elect::elect;
 pub(super) use follow::start;
 pub(super) use keep::keep;
 pub use row::RowError;

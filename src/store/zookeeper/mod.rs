@@ -7,6 +7,7 @@
 //! * [`follow`] follows nodes on one disposable session after another, and [`audit`] finds the nodes that
 //!   everybody can change. [`chroot`] looks whether the root exists.
 //! * [`keep`] keeps members, by [`requests`] on a session of their own.
+//! * [`elect`] stands for a leadership, on a session of its own as well.
 //! * [`client`] are the commands, with their requests in an [`exchange`].
 
 mod audit;
@@ -14,6 +15,7 @@ mod chroot;
 mod client;
 mod connect;
 mod conversation;
+mod elect;
 mod exchange;
 mod follow;
 mod handshake;
@@ -34,6 +36,7 @@ mod wire;
 pub(super) use client::ZooKeeperClient;
 #[doc(hidden)]
 pub use conversation::Conversation;
+pub(super) use elect::elect;
 pub(super) use follow::start;
 pub(super) use keep::keep;
 pub use settings::{Auth, Login, Sasl, ZooKeeperSettings, check_encoding};

@@ -277,6 +277,7 @@ fn sets_watch(request: &Request<'_>) -> bool {
         Request::Acl { .. }
         | Request::Sync { .. }
         | Request::Create { .. }
+        | Request::CreateNext { .. }
         | Request::SetAcl { .. }
         | Request::Multi { .. }
         | Request::SetData { .. }

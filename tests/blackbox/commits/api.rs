@@ -15,8 +15,8 @@ fn a_commit_is_saved_listed_and_read_in_rainers_formats() {
     ];
     let saved = server.ask("POST", "/diary/foo/1", &headers, b"{\"hey\":\"what\"}");
     let meta = concat!(
-        r#"{"key":"foo","version":1,"author":"gian","comment":"rofl","#,
-        r#""mtime":"2014-02-11T14:01:28.839-08:00","empty":false}"#,
+        r#"{"author":"gian","comment":"rofl","key":"foo","#,
+        r#""mtime":"2014-02-11T14:01:28.839-08:00","version":1,"empty":false}"#,
         "\r\n",
     );
     assert_eq!((saved.status, saved.text()), (200, meta.to_owned()));

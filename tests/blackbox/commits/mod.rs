@@ -10,5 +10,6 @@ mod fake_server;
 mod faults;
 mod openapi;
 mod page;
+mod publishing;
 mod rainer;
 mod site;

@@ -35,7 +35,7 @@ fn run(script_and_arguments: &[&str]) -> String {
 }
 
 /// The Python into which `tests/run` installs kazoo.
-fn interpreter() -> PathBuf {
+pub fn interpreter() -> PathBuf {
     match std::env::var_os("TWITCHER_TEST_PYTHON") {
         Some(python) => python.into(),
         None => Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("kazoo").join("bin/python3"),

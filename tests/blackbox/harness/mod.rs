@@ -51,7 +51,7 @@ pub use etcd_client::EtcdClient;
 pub use guarded::Guarded;
 pub use journal::{Gate, Journal};
 pub use journald::Journald;
-pub use kazoo::{kazoo, python};
+pub use kazoo::{interpreter, kazoo, python};
 pub use link::Link;
 pub use load::load;
 pub use machine::Machine;

@@ -1,7 +1,8 @@
-//! What the commands ask of a directory. [`tree`] lists its nodes, and [`bulk`] reads
-//! and writes many.
+//! What the commands ask of a directory. [`tree`] lists its nodes. [`bulk`] reads and
+//! writes many, and [`change`] does so on conditions.
 
 mod bulk;
+mod change;
 mod tree;
 
 use std::fs::{self, File, OpenOptions, Permissions};

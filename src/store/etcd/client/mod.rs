@@ -2,6 +2,7 @@
 
 mod bulk;
 mod catalogue;
+mod change;
 mod explain;
 mod list;
 mod remove;

@@ -1,11 +1,12 @@
 //! What the commands ask of ZooKeeper.
 //!
 //! * [`write`](self::write) sets and pokes nodes, [`remove`] removes them, and [`tree`] lists them.
-//! * [`walk`] visits a tree, and [`bulk`] writes and removes many nodes.
+//! * [`walk`] visits a tree, [`bulk`] writes and removes many nodes, and [`change`] does so on conditions.
 //! * [`transaction`] does several of these at once.
 //! * [`explain`] words why a request failed.
 
 mod bulk;
+mod change;
 mod explain;
 mod remove;
 mod transaction;

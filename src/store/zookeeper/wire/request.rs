@@ -36,6 +36,13 @@ pub(crate) enum Request<'a> {
         acl: &'a Acl,
         is_ephemeral: bool,
     },
+    /// Creates a node that goes with the session. The server adds the next number to the name: ten digits,
+    /// each child of the same parent with a higher one.
+    CreateNext {
+        path: &'a str,
+        data: &'a [u8],
+        acl: &'a Acl,
+    },
     /// Replaces a node's ACL, whatever its version.
     SetAcl {
         path: &'a str,
@@ -122,6 +129,9 @@ impl Part<'_> {
 /// The version that stands for any.
 const ANY_VERSION: i32 = -1;
 
+/// The flags of an ephemeral node with a number at the end of its name.
+const EPHEMERAL_SEQUENTIAL: i32 = 3;
+
 /// Returns the flags of a node that is not sequential.
 fn flags(is_ephemeral: bool) -> [u8; 4] {
     i32::from(is_ephemeral).to_be_bytes()
@@ -130,7 +140,7 @@ fn flags(is_ephemeral: bool) -> [u8; 4] {
 impl Request<'_> {
     fn operation(&self) -> i32 {
         match self {
-            Self::Create { .. } => CREATE,
+            Self::Create { .. } | Self::CreateNext { .. } => CREATE,
             Self::Delete { .. } => DELETE,
             Self::Exists { .. } => 3,
             Self::Data { .. } => 4,
@@ -153,7 +163,7 @@ impl Request<'_> {
             Self::Exists { .. } | Self::SetData { .. } | Self::SetAcl { .. } => Expected::Stat,
             Self::Children { .. } => Expected::Children,
             Self::Acl { .. } => Expected::Acl,
-            Self::Sync { .. } | Self::Create { .. } => Expected::Path,
+            Self::Sync { .. } | Self::Create { .. } | Self::CreateNext { .. } => Expected::Path,
             Self::Multi { .. } => Expected::Multi,
             Self::Sasl { .. } => Expected::Token,
             Self::Delete { .. } | Self::RemoveWatch { .. } | Self::Close => Expected::Nothing,
@@ -178,6 +188,12 @@ impl Request<'_> {
                     write_bytes(data, output);
                     write_acl(acl, output);
                     output.extend(flags(is_ephemeral));
+                }
+                Self::CreateNext { path, data, acl } => {
+                    write_bytes(path.as_bytes(), output);
+                    write_bytes(data, output);
+                    write_acl(acl, output);
+                    output.extend(EPHEMERAL_SEQUENTIAL.to_be_bytes());
                 }
                 Self::SetAcl { path, acl } => {
                     write_bytes(path.as_bytes(), output);
@@ -321,6 +337,9 @@ mod tests {
         );
         let ephemeral = Request::Create { path: "/a", data: b"", acl: &Acl::open(), is_ephemeral: true };
         assert!(request(ephemeral).ends_with(b"\0\0\0\x06anyone\0\0\0\x01"));
+        let next = Request::CreateNext { path: "/a/_c_", data: b"x", acl: &Acl::open() };
+        assert!(request(next).starts_with(b"\0\0\0\x36\x01\x02\x03\x04\0\0\0\x01\0\0\0\x06/a/_c_"));
+        assert!(request(next).ends_with(b"\0\0\0\x06anyone\0\0\0\x03"));
         assert_eq!(
             request(Request::SetAcl { path: "/a", acl: &"ip:::1:r".parse().unwrap() }),
             b"\0\0\0\x27\x01\x02\x03\x04\0\0\0\x07\0\0\0\x02/a\0\0\0\x01\0\0\0\x01\0\0\0\x02ip\

@@ -1,0 +1,162 @@
+//! Going over all keys, a bounded part of them at a time.
+
+use super::settle::{Fate, Head, Settled};
+use super::{Keeper, PublishError};
+use crate::commits::journal::{Journal, Page};
+use crate::commits::key::Key;
+use crate::store::Seen;
+use crate::value::commit::decode;
+
+/// How many keys are looked at together. It bounds how long a save waits that comes meanwhile.
+const PAGE: usize = 2000;
+
+/// How many differences are listed. More are only counted.
+const MAX_LISTED: usize = 10_000;
+
+/// How a journal and the store compare.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// How many keys were compared: those of the journal, also removed ones, and others that the store has.
+    pub checked: u64,
+    /// The first ones, in the order of keys. Those that only the store has come last.
+    pub differences: Vec<Difference>,
+    /// How many there are.
+    pub differing: u64,
+    /// How many of them are gone now.
+    pub repaired: u64,
+}
+
+/// A key for which the store had something else than the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub key: String,
+    /// The version of the journal's newest commit. `None` if the journal has none.
+    pub journal: Option<i64>,
+    /// The version of the commit in the store. `None` if there is no node, or one that is no commit.
+    pub store: Option<i64>,
+    /// What the store had that no journal has published, for people.
+    pub intruder: Option<String>,
+    /// Why it stays different although it was to be repaired.
+    pub failure: Option<String>,
+    pub is_repaired: bool,
+}
+
+/// A walk over all keys that has begun.
+pub struct Sweep {
+    repairs: bool,
+    /// The names of all nodes when it began, sorted, and which of them were met in the journal. A commit is
+    /// in the journal before it is in the store, so what is not met is nobody's.
+    names: Vec<String>,
+    met: Vec<bool>,
+    after: Option<Key>,
+    is_at_end: bool,
+    comparison: Comparison,
+}
+
+impl Keeper {
+    /// Begins to go over all keys.
+    pub async fn sweep(&self, repairs: bool) -> Result<Sweep, PublishError> {
+        let mut names = self.names().await?;
+        names.sort_unstable();
+        let met = vec![false; names.len()];
+        Ok(Sweep { repairs, names, met, after: None, is_at_end: false, comparison: Comparison::default() })
+    }
+}
+
+impl Sweep {
+    /// Goes on with the next keys. Returns false at the end. An error ends the walk.
+    pub async fn step(
+        &mut self,
+        keeper: &Keeper,
+        journal: &dyn Journal,
+        note: &mut dyn FnMut(&Settled),
+    ) -> Result<bool, PublishError> {
+        if self.is_at_end {
+            return Ok(false);
+        }
+        let page = Page { after: self.after.clone(), limit: PAGE, with_removed: true, with_payloads: true };
+        let found = journal.heads(&page).await?;
+        let mut heads = Vec::with_capacity(found.commits.len());
+        for commit in found.commits {
+            if let Ok(index) = self.names.binary_search(&commit.header.key) {
+                self.met[index] = true;
+            }
+            match Key::parse(&commit.header.key) {
+                Ok(key) => {
+                    self.after = Some(key.clone());
+                    heads.push(Head { key, commit });
+                }
+                // Somebody else has filled the table.
+                Err(why) => {
+                    let (key, journal) = (commit.header.key, Some(commit.header.version));
+                    let fate = Fate::Failed(why.to_string());
+                    self.comparison.add(Settled { key, journal, store: None, intruder: None, fate }, note);
+                }
+            }
+        }
+        // A page of keys of which none can be a name would come again and again.
+        let goes_on = found.has_more && !heads.is_empty();
+        let comparison = &mut self.comparison;
+        keeper.settle(journal, heads, self.repairs, &mut |settled| comparison.add(settled, note)).await?;
+        if !goes_on {
+            self.is_at_end = true;
+            self.look_at_strangers(keeper).await?;
+        }
+        Ok(goes_on)
+    }
+
+    /// Adds the nodes of which the journal knows nothing. They are never removed: perhaps the journal is the
+    /// wrong one, and they are all that is left of another.
+    async fn look_at_strangers(&mut self, keeper: &Keeper) -> Result<(), PublishError> {
+        let unmet = self.names.iter().zip(&self.met).filter(|(_, is_met)| !**is_met);
+        let strangers: Vec<&String> = unmet.map(|(name, _)| name).collect();
+        self.comparison.checked += strangers.len() as u64;
+        self.comparison.differing += strangers.len() as u64;
+        let room = MAX_LISTED.saturating_sub(self.comparison.differences.len());
+        let listed = &strangers[..room.min(strangers.len())];
+        let nodes: Vec<_> = listed.iter().map(|name| keeper.path.child(name)).collect();
+        let mut versions = vec![None; nodes.len()];
+        keeper
+            .client
+            .see_all(&nodes, &mut |index, seen| {
+                if let Seen::Data(data, _) = seen {
+                    versions[index] = decode(data, listed[index]).ok().map(|(header, _)| header.version);
+                }
+            })
+            .await?;
+        let differences = listed.iter().zip(versions).map(|(key, store)| Difference {
+            key: (*key).clone(),
+            journal: None,
+            store,
+            intruder: Some("a node of which the journal knows nothing".to_owned()),
+            failure: None,
+            is_repaired: false,
+        });
+        self.comparison.differences.extend(differences);
+        Ok(())
+    }
+
+    pub fn into_comparison(self) -> Comparison {
+        self.comparison
+    }
+}
+
+impl Comparison {
+    fn add(&mut self, settled: Settled, note: &mut dyn FnMut(&Settled)) {
+        note(&settled);
+        let Settled { key, journal, store, intruder, fate } = settled;
+        self.checked += 1;
+        let (is_repaired, failure) = match fate {
+            Fate::Same => return,
+            Fate::Differs => (false, None),
+            Fate::Repaired => (true, None),
+            Fate::Failed(why) => (false, Some(why)),
+        };
+        self.differing += 1;
+        self.repaired += u64::from(is_repaired);
+        if self.differences.len() < MAX_LISTED {
+            let intruder = intruder.map(|intruder| intruder.to_string());
+            self.differences.push(Difference { key, journal, store, intruder, failure, is_repaired });
+        }
+    }
+}
