@@ -60,7 +60,7 @@ pub fn log_in(next: &str) -> String {
 }
 
 pub fn with_query(path: &str, query: &[(&str, &str)]) -> String {
-    let mut text = form_urlencoded::Serializer::new(format!("{path}?"));
+    let mut text = form_urlencoded::Serializer::for_suffix(format!("{path}?"), path.len() + 1);
     text.extend_pairs(query.iter().filter(|(_, value)| !value.is_empty()));
     text.finish().trim_end_matches('?').to_owned()
 }

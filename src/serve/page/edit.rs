@@ -10,15 +10,12 @@ use super::compare::between;
 use super::editor::{Editor, Overtaken};
 use super::form::{Form, Signature};
 use super::layout::{Page, see_other, send};
-use super::payload::{LineEnds, as_text, facts};
+use super::payload::{LineEnds, as_editable, as_text, facts};
 use super::site::{self, Visit};
 use crate::commits::{FullCommit, Key};
 use crate::model::Commit;
 use crate::settings::Right;
 use crate::text::{Merged, merge};
-
-/// The longest text that is edited in a browser, in bytes.
-pub const MAX_EDITED: usize = 256 << 10;
 
 /// Opens the editor with the newest version of a key, or for a new one.
 pub async fn open(visit: &Visit<'_>, namespace: &str, key: Option<&str>) -> Result<Reply, Problem> {
@@ -29,7 +26,7 @@ pub async fn open(visit: &Visit<'_>, namespace: &str, key: Option<&str>) -> Resu
         None => None,
     };
     let payload = head.as_ref().map_or(&[][..], |head| &head.payload);
-    let text = as_text(payload).filter(|text| text.len() <= MAX_EDITED).ok_or_else(|| {
+    let text = as_editable(payload).ok_or_else(|| {
         let facts = facts(payload);
         Problem::Malformed(format!(
             "This payload cannot be edited in a browser ({facts}). Save another one with \

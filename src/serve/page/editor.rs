@@ -138,7 +138,11 @@ impl Overtaken<'_> {
                 h2 #overtaken { "Somebody else was faster" }
                 (by_line(self.theirs, now))
                 @if self.theirs.empty { p.notice { "That version removes the key." } }
-                p { "Nothing of yours was saved. This is what differs: theirs, and yours." }
+                p { "Nothing of yours was saved. This is what differs:" }
+                div.sides {
+                    p { "Theirs (−): v" (self.theirs.version) }
+                    p { "Yours (+)" }
+                }
                 (self.diff.view())
             }
         }

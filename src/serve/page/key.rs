@@ -129,7 +129,9 @@ impl KeyView<'_> {
             };
         }
         html! {
-            a.button href=(address::edit(self.namespace, key)) { "Edit" }
+            @if payload::as_editable(&self.shown.payload).is_some() {
+                a.button href=(address::edit(self.namespace, key)) { "Edit" }
+            }
             @if !self.head.empty {
                 a.button.quiet href=(address::remove(self.namespace, key)) { "Remove" }
             }

@@ -88,12 +88,12 @@ async function watch() {
     const both = await fetch(editor.action, {method: 'POST', body, signal: AbortSignal.timeout(TIMEOUT)});
     const page = new DOMParser().parseFromString(await both.text(), 'text/html');
     const conflict = page.getElementById('conflict');
+    // The server has made visible what authors wrote.
+    const who = conflict && conflict.querySelector('.by');
     if (conflict) {
         document.getElementById('conflict').replaceChildren(...conflict.childNodes);
     }
     seen = head.version;
-    // The server has made what authors wrote visible.
-    const who = conflict && conflict.querySelector('.by');
     say(`Somebody else was faster: ${who ? who.textContent : `v${head.version}`}. ` +
         'What you write is kept. Review your changes to go on with both.', true);
 }

@@ -22,6 +22,14 @@ pub enum LineEnds {
     Mixed,
 }
 
+/// The longest text that is edited in a browser, in bytes.
+const MAX_EDITED: usize = 256 << 10;
+
+/// Returns a payload that can be edited in a browser.
+pub fn as_editable(payload: &[u8]) -> Option<&str> {
+    as_text(payload).filter(|text| text.len() <= MAX_EDITED)
+}
+
 /// Returns a payload as text. `None` if it is binary: no UTF-8, or with characters that are no text.
 pub fn as_text(payload: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(payload).ok()?;
