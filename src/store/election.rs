@@ -18,8 +18,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// A candidacy for the leadership at a node, on a session or lease of its own.
 ///
 /// - ZooKeeper: the nodes of Curator's `LeaderSelector`, `NODE/_c_UUID-lock-NNNNNNNNNN`, so that programs
-/// with
-///   Curator are elected in the same election.
+///   with Curator are elected in the same election.
 /// - etcd: keys with a lease, as those of its own recipe (`etcdctl elect`): who has created the oldest one
 ///   leads.
 /// - A directory: a lock on the file `NODE/.leader`, which the kernel gives up with the process.

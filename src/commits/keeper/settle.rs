@@ -3,13 +3,13 @@
 //! Each node is written only if it is as it was when it was looked at. Two more rules keep an old commit from
 //! replacing a newer one, which another server has saved and published meanwhile:
 //!
-//! - A node with a commit that the journal does not have is nobody's fault before the journal was asked
-//! again:
-//!   a commit is in the journal before it is in the store.
+//! - A node with a commit that the journal does not have is nobody's fault before the journal was asked again,
+//!   because a commit is in the journal before it is in the store.
 //! - After a write the journal is asked again. A commit that was saved before is published now.
 
+use super::connection::Keeper;
+use super::error::PublishError;
 use super::verdict::{Act, Intruder, Verdict, judge};
-use super::{Keeper, PublishError};
 use crate::commits::commit::{FullCommit, encode};
 use crate::commits::journal::{Journal, JournalError};
 use crate::commits::key::Key;

@@ -1,7 +1,8 @@
 //! Going over all keys, a bounded part of them at a time.
 
+use super::connection::Keeper;
+use super::error::PublishError;
 use super::settle::{Fate, Head, Settled};
-use super::{Keeper, PublishError};
 use crate::commits::journal::{Journal, Page};
 use crate::commits::key::Key;
 use crate::store::Seen;

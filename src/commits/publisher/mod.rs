@@ -8,14 +8,17 @@
 //! ```
 //!
 //! * [`run`] is the loop. A connection to a store stays on one thread, so the publisher has one of its own.
-//! * [`waiting`] has the keys that were saved, [`pause`] says when all keys are gone over again; both are
-//! pure.
-//! * [`event`] and [`status`] are what it tells.
+//! * [`waiting`] has the keys that were saved, [`troubles`] those that cannot be published, and [`pause`] says
+//!   when all keys are gone over again; all of them are pure.
+//! * [`settings`] is what it is told, and [`event`] and [`status`] are what it tells.
 
 mod event;
+mod order;
 mod pause;
 mod run;
+mod settings;
 mod status;
+mod troubles;
 mod waiting;
 
 use std::sync::Arc;
@@ -29,25 +32,15 @@ use tokio::time::{Instant, timeout};
 use super::journal::Journal;
 use super::keeper::{Comparison, PublishError};
 use super::key::Key;
-use crate::model::NodePath;
-use crate::store::StoreSettings;
 pub use event::PublisherEvent;
-use run::{Order, Run};
+use order::Order;
+use run::Run;
+pub use settings::KeeperSettings;
 use status::Shared;
 pub use status::{PublisherStatus, Round};
 
 /// How long [`Publisher::stop`] waits: for what is published last, and for the store to hear of the end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// Where the commits of a namespace are published.
-#[derive(Clone, Debug)]
-pub struct KeeperSettings {
-    pub store: StoreSettings,
-    /// The commits are below its child `data`, and the election of the leader is below its child `election`.
-    pub path: NodePath,
-    /// About how often the leader goes over all keys.
-    pub period: Duration,
-}
 
 /// A publisher that runs. It ends when this is dropped, without publishing what waits.
 pub struct Publisher {

@@ -1,6 +1,6 @@
 //! The loop of a publisher, on a thread of its own.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,10 +10,12 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::KeeperSettings;
 use super::event::PublisherEvent;
+use super::order::Order;
 use super::pause::{gauss, pause};
+use super::settings::KeeperSettings;
 use super::status::{Round, Shared};
+use super::troubles::Troubles;
 use super::waiting::Waiter;
 use crate::commits::journal::{Journal, JournalError, PAGE_BYTES};
 use crate::commits::keeper::{Comparison, Fate, Head, Keeper, PublishError, Settled, newest};
@@ -35,15 +37,6 @@ const PROBE: Duration = Duration::from_secs(5);
 /// How long what waits is published at the end.
 const LAST_WORK: Duration = Duration::from_secs(5);
 
-/// How many keys with a trouble are remembered, so that each is told once.
-const MAX_TROUBLES: usize = 10_000;
-
-/// What the handle asks for.
-pub(super) enum Order {
-    Compare { repairs: bool, reply: oneshot::Sender<Result<Comparison, PublishError>> },
-    Stop { done: oneshot::Sender<()> },
-}
-
 /// Why a connection is served no more.
 enum Ended {
     Lost(ClientError),
@@ -63,8 +56,7 @@ pub(super) struct Run {
     next_round: Instant,
     /// Nothing is read from the journal before.
     journal_rests_until: Option<Instant>,
-    /// What was told of keys that cannot be published.
-    troubles: HashMap<String, String>,
+    troubles: Troubles,
 }
 
 impl Run {
@@ -76,7 +68,7 @@ impl Run {
         orders: UnboundedReceiver<Order>,
     ) -> Self {
         let (next_round, journal_rests_until) = (Instant::now(), None);
-        let (was_leader, troubles) = (false, HashMap::new());
+        let (was_leader, troubles) = (false, Troubles::default());
         Self {
             settings,
             journal,
@@ -123,12 +115,10 @@ impl Run {
     async fn serve_all(&mut self, election: &Election) -> Option<oneshot::Sender<()>> {
         let mut pace = Pace::new();
         loop {
-            let began = loop {
-                match self.during(election, sleep_until(pace.next())).await {
-                    Ok(()) => break Instant::now(),
-                    Err(done) => return done,
-                }
-            };
+            if let Err(done) = self.during(election, sleep_until(pace.next())).await {
+                return done;
+            }
+            let began = Instant::now();
             let (store, path) = (self.settings.store.clone(), self.settings.path.clone());
             let keeper = match self.during(election, Keeper::connect(&store, &path)).await {
                 Ok(Ok(keeper)) => keeper,
@@ -199,7 +189,8 @@ impl Run {
         election: &Election,
         was_useful: &mut bool,
     ) -> Result<(), ClientError> {
-        if !self.is_connected() {
+        let is_connected = self.shared.state().connected;
+        if !is_connected {
             keeper.probe().await?;
             {
                 let mut state = self.shared.state();
@@ -328,7 +319,7 @@ impl Run {
             let troubles = &self.troubles;
             let mut note = |settled: &Settled| match settled.fate {
                 // It may have been in trouble before.
-                Fate::Same if !troubles.contains_key(&settled.key) => {}
+                Fate::Same if !troubles.has(&settled.key) => {}
                 Fate::Same | Fate::Differs | Fate::Repaired | Fate::Failed(_) => {
                     changed.push(settled.clone())
                 }
@@ -405,8 +396,8 @@ impl Run {
     }
 
     /// Takes in what became of keys. Returns those that could not be published.
-    fn take_in<'a>(&mut self, all: &'a [Settled]) -> std::collections::HashSet<&'a str> {
-        let mut failed = std::collections::HashSet::new();
+    fn take_in<'a>(&mut self, all: &'a [Settled]) -> HashSet<&'a str> {
+        let mut failed = HashSet::new();
         for Settled { key, intruder, fate, .. } in all {
             match fate {
                 Fate::Failed(why) => {
@@ -422,28 +413,19 @@ impl Run {
                 }
                 Fate::Same | Fate::Differs => {}
             }
-            if self.troubles.remove(key).is_some() {
-                self.show_troubles();
+            if self.troubles.has(key) {
+                self.troubles.is_over(key);
+                self.shared.state().key = self.troubles.one();
             }
         }
         failed
     }
 
     fn trouble(&mut self, key: &str, why: &str) {
-        if self.troubles.get(key).is_some_and(|told| told == why) {
-            return;
+        if self.troubles.note(key, why) {
+            self.shared.state().key = self.troubles.one();
+            self.tell(PublisherEvent::CannotPublish { key: key.to_owned(), why: why.to_owned() });
         }
-        if self.troubles.len() >= MAX_TROUBLES {
-            self.troubles.clear();
-        }
-        self.troubles.insert(key.to_owned(), why.to_owned());
-        self.show_troubles();
-        self.tell(PublisherEvent::CannotPublish { key: key.to_owned(), why: why.to_owned() });
-    }
-
-    fn show_troubles(&self) {
-        let first = self.troubles.iter().next();
-        self.shared.state().key = first.map(|(key, why)| format!("{key} is not published: {why}"));
     }
 
     /// Takes in why something failed. Returns what ends the connection.
@@ -470,10 +452,6 @@ impl Run {
         if self.shared.state().journal.replace(why.clone()).is_none() {
             self.tell(PublisherEvent::JournalAway { why });
         }
-    }
-
-    fn is_connected(&self) -> bool {
-        self.shared.state().connected
     }
 
     fn journal_is_back(&mut self) {

@@ -171,10 +171,11 @@ impl Candidate<'_> {
                 }
                 let due = kept.due();
                 tokio::select! {
-                    changed = has_changed(&mut watch) => match changed? {
-                        true => break,
-                        false => {}
-                    },
+                    changed = has_changed(&mut watch) => {
+                        if changed? {
+                            break;
+                        }
+                    }
                     answered = kept.next() => answered?,
                     () = sleep_until(due) => kept.tick(Instant::now())?,
                 }
