@@ -3,6 +3,8 @@
 //! Nothing that a server does can hold a command up or fill its memory: each answer has a deadline and a
 //! limit, and no redirect is followed.
 
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::stream::connect;
+use super::stream::{Stream, connect};
 use crate::settings::{CommitsServer, CommitsSettings, CommitsUrl, TokenOrigin};
 use crate::store::WebTls;
 
@@ -112,11 +114,7 @@ impl Client {
         }
     }
 
-    async fn converse(
-        &self,
-        stream: std::pin::Pin<Box<dyn super::stream::Stream>>,
-        question: Question,
-    ) -> Result<Answer, String> {
+    async fn converse(&self, stream: Pin<Box<dyn Stream>>, question: Question) -> Result<Answer, String> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD_BYTES);
         let shaken = builder.handshake(TokioIo::new(stream)).await;
@@ -186,16 +184,17 @@ async fn read(answer: Response<hyper::body::Incoming>, limit: usize) -> Result<A
 fn described(error: &hyper::Error) -> String {
     let mut causes = String::new();
     let mut cause = std::error::Error::source(error);
+    let mut is_cut = error.is_incomplete_message() || error.is_body_write_aborted();
     while let Some(found) = cause {
+        let kind = found.downcast_ref().map(io::Error::kind);
+        is_cut |= matches!(kind, Some(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset));
         causes = format!("{causes}: {found}");
         cause = found.source();
     }
     let what = match error {
         _ if error.is_parse_too_large() => "the head of the answer is too large",
         _ if error.is_parse() => "what answers there does not speak HTTP",
-        _ if error.is_incomplete_message() || error.is_body_write_aborted() => {
-            "the server ended the connection before its answer was complete"
-        }
+        _ if is_cut => "the server ended the connection before its answer was complete",
         _ => return format!("{error}{causes}; try again"),
     };
     format!("{what} ({error}{causes}); is this a server of commits?")

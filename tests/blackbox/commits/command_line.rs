@@ -225,7 +225,7 @@ fn publish_tells_what_differs_and_checks_for_scripts() {
         assert_eq!(said, "3 keys compared with zk://h:1/config/diary: no difference\n");
     }
     let methods: Vec<String> =
-        same.requests().into_iter().map(|(method, path, _)| method + " " + &path).collect();
+        same.requests().into_iter().map(|(method, path, _)| format!("{method} {path}")).collect();
     assert_eq!(methods, ["POST /-/published/diary", "GET /-/published/diary"]);
     let differs = FakeServer::with("differs", &[]);
     // With a result, and no error, it exits with 1.

@@ -22,7 +22,7 @@ const FAULTS: [(&str, &[&str]); 17] = [
     ("long-head", &["head of the answer is too large"]),
     ("silent", &["no answer within 1.5s", "--timeout"]),
     ("slow", &["no answer within 1.5s", "--timeout"]),
-    ("redirect", &["redirects to http://127.0.0.1:", "elsewhere\\u{1b}[2J"]),
+    ("redirect", &["redirects to http://127.0.0.1:", "/elsewhere, where nothing is sent"]),
 ];
 
 #[test]
@@ -95,7 +95,7 @@ fn an_answer_about_something_else_is_no_answer() {
 fn what_became_of_a_save_is_said_or_that_it_is_not_known() {
     let save = |fault: &str, more: &[&str]| {
         let server = FakeServer::with(fault, &[]);
-        let command = server.commits(["save", "foo", "-m", "x", "--timeout", "5"]).stdin("x");
+        let command = server.commits(["save", "foo", "-m", "x"]).stdin("x");
         let done = more.iter().fold(command, |command, word| command.arg(word)).finish().expect(1);
         (server, done)
     };
@@ -117,15 +117,13 @@ fn what_became_of_a_save_is_said_or_that_it_is_not_known() {
 #[test]
 fn nothing_that_an_author_wrote_steers_a_terminal() {
     let server = FakeServer::with("escapes", &[]);
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 6] = [
         &["save", "foo", "-m", "x", "--author", "gian", "--version", "1", "/etc/hostname"],
         &["save", "foo", "-m", "x", "--author", "gian", "--version", "1", "/etc/hostname"],
         &["list"],
         &["log", "foo"],
         &["log", "foo", "--json"],
         &["list", "--json"],
-        &["diff", "foo"],
-        &["show", "foo", "--json"],
     ];
     for words in commands {
         let command = words.iter().fold(server.commits([]), |command, word| command.arg(word));

@@ -91,8 +91,8 @@ class Handler(BaseHTTPRequestHandler):
             if method == "POST":
                 return self.save(parts[1], int(parts[2]), body)
             self.read(parts[1:], query)
-            if fault == "rival" and parts[-1] == "meta" and len(found(parts[1]) or [[]]) and \
-                    (found(parts[1]) or [{"author": ""}])[0]["author"] != "lea":
+            head = found(parts[1]) if fault == "rival" and parts[-1] == "meta" else None
+            if head and head[0]["author"] != "lea":
                 keep(parts[1], "lea", "faster", b"hers\n")
 
     def read(self, parts, query):
@@ -183,7 +183,7 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "long-head":
             self.raw(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 1_000_000 + b"\r\n\r\n")
         elif fault == "redirect":
-            self.reply(302, b"", more=[f"Location: {address()}/elsewhere\x1b[2J"])
+            self.reply(302, b"", more=[f"Location: {address()}/elsewhere"])
         elif fault == "bad-conflict" and method == "POST":
             self.reply(409, b"no JSON")
         else:
