@@ -126,10 +126,6 @@ impl Access {
         Ok(Self { users, hosts, sessions: Mutex::default() })
     }
 
-    pub fn has_users(&self) -> bool {
-        !self.users.is_empty()
-    }
-
     /// Finds out who asks. Denies a request that another site has made a browser send.
     pub fn who(&self, method: &Method, headers: &HeaderMap) -> Result<Who<'_>, Denied> {
         deny_other_sites(method, headers)?;
