@@ -83,9 +83,10 @@ async function watch() {
     if (head.version === seen) {
         return;
     }
+    // Its buttons are named `action`, which hides the property of the form.
     const body = new URLSearchParams(new FormData(editor));
     body.set('action', 'review');
-    const both = await fetch(editor.action, {method: 'POST', body, signal: AbortSignal.timeout(TIMEOUT)});
+    const both = await fetch(editor.getAttribute('action'), {method: 'POST', body, signal: AbortSignal.timeout(TIMEOUT)});
     const page = new DOMParser().parseFromString(await both.text(), 'text/html');
     const conflict = page.getElementById('conflict');
     // The server has made visible what authors wrote.
@@ -147,7 +148,7 @@ if (search) {
         timer = setTimeout(() => {
             const query = [...new FormData(search)].filter(([, value]) => value);
             const text = new URLSearchParams(query).toString();
-            history.replaceState(null, '', search.action + (text && `?${text}`));
+            history.replaceState(null, '', search.getAttribute('action') + (text && `?${text}`));
             look().catch(() => {});
         }, 200);
     });
