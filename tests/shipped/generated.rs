@@ -51,7 +51,11 @@ fn leaves(whole: &clap::Command) -> Vec<clap::Command> {
         let inner: Vec<_> = command
             .get_subcommands()
             .filter(|inner| inner.get_name() != "help")
-            .map(|inner| inner.clone().name(format!("{name} {}", inner.get_name())))
+            .map(|inner| {
+                // Its names live as long as the program.
+                let name: &'static str = format!("{name} {}", inner.get_name()).leak();
+                inner.clone().name(name)
+            })
             .collect();
         if inner.is_empty() { vec![command.clone()] } else { inner }
     };

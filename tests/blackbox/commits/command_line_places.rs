@@ -10,7 +10,10 @@ fn the_server_is_named_by_a_flag_a_variable_or_the_file() {
     server.save("foo", "one");
     let url = server.url();
     let show = || server.elsewhere(["show", "foo"]);
-    let nothing = show().finish().expect(1);
+    // What the file would say is not known, and nothing else says it.
+    show().finish().expect(1).expect_said(&["which server is meant", "--url or TWITCHER_URL"]);
+    server.sandbox.settings("");
+    let nothing = show().env("TWITCHER_CONFIG_PATH", server.sandbox.configs()).finish().expect(1);
     nothing.expect_said(&["commits.url", "--url", "TWITCHER_URL", "https://HOST/NAMESPACE"]);
     assert_eq!(show().args(["--url", &url]).finish().expect(0).text(), "one");
     server.sandbox.settings(&format!("[commits]\nurl = {url:?}\n"));
@@ -72,7 +75,7 @@ fn a_token_goes_to_its_own_server_alone_and_is_never_shown() {
     expect(Some("Bearer from-a-file"), show());
     settings("{ credential = \"token\" }", &url);
     show().finish().expect(1).expect_said(&["commits.token", "LoadCredential=token"]);
-    expect(Some("Bearer from-a-file"), show().env("CREDENTIALS_DIRECTORY", server.sandbox.root()));
+    expect(Some("Bearer from-a-file"), show().env("CREDENTIALS_DIRECTORY", server.sandbox.path("")));
     // The token is for another server, and this URL was given by hand.
     settings("\"inline\"", "https://config.example/diary");
     expect(None, show().args(["--url", &url]));

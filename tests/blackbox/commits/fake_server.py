@@ -46,7 +46,9 @@ class Handler(BaseHTTPRequestHandler):
         head = [f"HTTP/1.1 {status} X", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *more]
         if meta:
             names = ["key", "version", "author", "comment"]
-            head += [f"X-Rainer-{name.title()}: {meta[name]}" for name in names]
+            # The JSON has what a header cannot.
+            plain = {name: str(meta[name]).replace("\x1b", " ").replace("\x07", " ") for name in names}
+            head += [f"X-Rainer-{name.title()}: {plain[name]}" for name in names]
             head += [f"X-Rainer-Modified-Time: {meta['mtime']}",
                      f"X-Rainer-Empty: {'Yes' if meta['empty'] else 'No'}"]
         self.raw("\r\n".join(head).encode() + b"\r\n\r\n" + body)

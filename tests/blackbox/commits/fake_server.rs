@@ -28,7 +28,7 @@ impl FakeServer {
         Self::beside(sandbox, fault, places)
     }
 
-    /// A server with the sandbox of a test. It runs in the directory of the sandbox.
+    /// A server with the sandbox of a test. It and the commands run in the directory of the sandbox's files.
     #[track_caller]
     pub fn beside(sandbox: Sandbox, fault: &str, places: &[&str]) -> Self {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/blackbox/commits/fake_server.py");
@@ -37,7 +37,7 @@ impl FakeServer {
             .arg(script)
             .arg(fault)
             .args(places)
-            .current_dir(sandbox.root())
+            .current_dir(sandbox.path(""))
             .stdout(Stdio::piped())
             .spawn()
             .expect("start the server");
@@ -58,7 +58,9 @@ impl FakeServer {
 
     /// The same without a URL.
     pub fn elsewhere<const N: usize>(&self, words: [&str; N]) -> Twitcher {
-        words.into_iter().fold(self.sandbox.twitcher(["commits"]), Twitcher::arg)
+        let directory = self.sandbox.path("");
+        let command = self.sandbox.twitcher(["commits"]).current_dir(directory.to_str().expect("a path"));
+        words.into_iter().fold(command, Twitcher::arg)
     }
 
     /// Saves a payload as gian.
