@@ -51,9 +51,9 @@ const ARROWS: [(&str, &[&str]); 26] = [
     (
         "cli",
         &[
-            "act", "action", "cache", "config", "content", "control", "daemon", "decode", "ledger",
-            "metrics", "model", "report", "serve", "service", "settings", "store", "sys", "text", "trust",
-            "value", "watch",
+            "act", "action", "cache", "commits", "config", "content", "control", "daemon", "decode",
+            "ledger", "metrics", "model", "report", "serve", "service", "settings", "store", "sys", "text",
+            "trust", "value", "watch",
         ],
     ),
     ("main", &["cli"]),

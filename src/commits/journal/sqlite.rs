@@ -13,9 +13,10 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use tokio::sync::oneshot;
 
+use super::error::JournalError;
+use super::interface::{Answer, Conflict, Heads, Journal, PAGE_BYTES, Page, Size};
 use super::statements::Statements;
 use super::target::Table;
-use super::{Answer, Conflict, Heads, Journal, JournalError, PAGE_BYTES, Page, Size};
 use crate::commits::commit::FullCommit;
 use crate::commits::key::Key;
 use crate::model::Commit;

@@ -25,7 +25,8 @@ pub enum TargetError {
     #[error("{0:?} names no file; write an absolute path: sqlite:/PATH/commits.db")]
     Path(String),
     #[error(
-        "{0:?} cannot be the name of a table; write a letter, and then at most 47 lower-case letters, digits and _"
+        "{0:?} cannot be the name of a table; write a letter, and then at most 47 lower-case letters, digits \
+         and _"
     )]
     Table(String),
 }

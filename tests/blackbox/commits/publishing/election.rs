@@ -117,7 +117,7 @@ fn a_program_with_curators_nodes_and_ours_are_elected_in_one_election() {
          zk.start(timeout=30)\nlock = Curator(zk, '{election}', 'rainer')\nlock.acquire(timeout=30)\n\
          print('leads', flush=True)\nsys.stdin.read()\nlock.release()\nzk.stop()\n"
     );
-    let mut other = command(&interpreter())
+    let mut other = command(interpreter())
         .args(["-c", &script, address])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
