@@ -12,15 +12,16 @@
 //! rights, and its keeper, which holds the members of services there, in another one. `store::half` is both
 //! sides of it.
 //!
-//! An update travels from left to right. The ends of actions and the timers are events
-//! of the daemon's loop like any other. CONTRIBUTING.md follows one update through all of it.
+//! An update travels from left to right. The ends of actions and the timers are events of the daemon's loop
+//! like any other. CONTRIBUTING.md follows one update through all of it.
 //!
 //! The rooms, from the top floor down. A room uses only rooms below it; `tests/arrows` holds the exact table.
 //!
 //! * [`cli`] defines the command line, one file per subcommand.
 //! * [`daemon`] is the loop around the core: it tells the watches what happens, performs what they want done,
 //!   and tells systemd that it is alive. It decides nothing about a watch.
-//! * [`serve`] is another program in the same binary: the HTTP server of versioned configuration, without rights
+//! * [`serve`] is another program in the same binary: the HTTP server of versioned configuration, without
+//! rights
 //!   and without the daemon.
 //! * [`control`] lets operators see and steer the daemon, over a socket that a thread of its own serves.
 //! * [`metrics`] exports counts and the current state in the format of Prometheus.

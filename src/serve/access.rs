@@ -204,8 +204,9 @@ impl Access {
     }
 }
 
-/// Denies a change that no page of ours asks for. All browsers since 2020 say where a form comes from. What is
-/// sent by an older one, or by a program, might come from anywhere. [`Access::who`] has denied other sites.
+/// Denies a change that no page of ours asks for. All browsers since 2020 say where a form comes from. What
+/// is sent by an older one, or by a program, might come from anywhere. [`Access::who`] has denied other
+/// sites.
 pub fn require_own_page(headers: &HeaderMap) -> Result<(), Denied> {
     if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site") {
         return Ok(());

@@ -19,7 +19,8 @@ const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_validator_sees_both_payloads_and_two_words() {
-    let script = r#"[ "$(cat)" = new ] && [ "$(cat <&3)" = old ] && [ "$TWITCHER_KEY $TWITCHER_AUTHOR" = "foo eva" ] &&
+    let script = r#"[ "$(cat)" = new ] && [ "$(cat <&3)" = old ] && 
+        [ "$TWITCHER_KEY $TWITCHER_AUTHOR" = "foo eva" ] &&
         [ -z "$HOME" ]"#;
     assert_eq!(check(script, LONG), Ok(()));
     assert_eq!(check("test \"$(id -u)\" != 0", LONG), Ok(()), "it has no rights");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::client::ConfigDirectory;
+use super::commits_keys::{configured_token, configured_url};
 use super::commits_url::{CommitsServer, CommitsUrl};
 use super::environment::{absolute, variable};
 use super::error::SettingsError;
@@ -59,28 +60,11 @@ impl CommitsSettings {
     }
 }
 
-/// Checks the keys of `[commits]`.
-pub(super) fn check(file: &SettingsFile) -> Result<(), SettingsError> {
-    configured_url(file)?;
-    configured_token(file).map(drop)
-}
-
 fn url_in_environment() -> Result<Option<CommitsUrl>, SettingsError> {
     let Some(value) = variable(URL_VARIABLE) else { return Ok(None) };
     let wrong = |reason| SettingsError::Value { origin: URL_VARIABLE.to_owned(), reason };
     let text = value.to_str().ok_or_else(|| wrong(format!("{value:?} is not UTF-8")))?;
     text.parse().map(Some).map_err(|error: super::commits_url::CommitsUrlError| wrong(error.to_string()))
-}
-
-fn configured_url(file: &SettingsFile) -> Result<Option<CommitsUrl>, SettingsError> {
-    let url = file.commits.as_ref().and_then(|section| section.url.as_deref());
-    url.map(str::parse).transpose().map_err(|error| file.error("commits.url", error))
-}
-
-fn configured_token(file: &SettingsFile) -> Result<Option<Secret>, SettingsError> {
-    let token = file.commits.as_ref().and_then(|section| section.token.as_ref());
-    let token = token.map(|token| token.secret()).transpose();
-    token.map_err(|error| file.error("commits.token", error))
 }
 
 /// Returns the token for the server at `url`. That of the file is for the file's server: a URL that somebody

@@ -22,6 +22,7 @@
 
 mod client;
 mod commits;
+mod commits_keys;
 mod commits_section;
 mod commits_url;
 mod control;

@@ -9,7 +9,7 @@ use super::file::{FILE, SettingsFile};
 use super::parse_error::parse_error;
 use super::places::Places;
 use super::serve::ServeSettings;
-use super::{commits, control, stores};
+use super::{commits_keys, control, stores};
 use crate::text::{TextError, decode, hidden_characters};
 use crate::trust::root::{OpenError, OpenedFile, Root};
 use crate::trust::{Fault, Trust, Untrusted, exposed};
@@ -99,7 +99,7 @@ fn check(file: &SettingsFile) -> Result<(), SettingsError> {
     file.log_format()?;
     control::mode(file)?;
     control::metrics_address(file)?;
-    commits::check(file)?;
+    commits_keys::check(file)?;
     if file.serve.is_some() {
         ServeSettings::new(file)?;
     }

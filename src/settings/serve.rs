@@ -128,8 +128,8 @@ impl ServeSettings {
             return Ok(());
         }
         let reason = format!(
-            "{} can be reached from other hosts, and everybody could write; add [[serve.users]], or listen on \
-             127.0.0.1 or unix:/PATH",
+            "{} can be reached from other hosts, and everybody could write; add [[serve.users]], or listen \
+             on 127.0.0.1 or unix:/PATH",
             self.listen
         );
         Err(file.error("serve.listen", reason))

@@ -42,8 +42,8 @@ impl WebTls {
         let system = || SYSTEM_CAS.into_iter().map(Path::new).find(|path| path.exists()).map(Path::to_owned);
         let Some(ca) = ca.or_else(system) else {
             return Err(format!(
-                "{}: this system has no list of CAs (no {}); install ca-certificates, or name a file with the \
-                 server's CA",
+                "{}: this system has no list of CAs (no {}); install ca-certificates, or name a file with \
+                 the server's CA",
                 KEY.0, SYSTEM_CAS[0]
             ));
         };

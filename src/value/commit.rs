@@ -108,7 +108,10 @@ mod tests {
             assert_eq!(says(text), format!("byte {digits}: {begins}"), "{text}");
         }
         assert_eq!(says("9\n{}\n\n"), "byte 6: the header has 9 bytes, and ends too early");
-        assert_eq!(says("2\n{}\n\n"), "byte 2: the header is wrong: missing field `key` at line 1 column 2");
+        assert_eq!(
+            says("2\n{}\n\n"),
+            "byte 2: the header is wrong: missing field `author` at line 1 column 2"
+        );
         assert!(says("2\n{x\n\n").starts_with("byte 2: the header is wrong in line 1, column 2: "));
         let cut = EXAMPLE.find("\n{\"hey").unwrap();
         assert_eq!(says(&EXAMPLE[..=cut]), "byte 117: the commit ends before its payload does");

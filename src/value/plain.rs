@@ -7,8 +7,8 @@
 //! | map with keys that are no text | `{"$map": [[1, "one"], ["two", 2]]}` |
 //! | simple value, as `undefined` | `{"$simple": 23}` |
 //!
-//! A key of a map that is one of these four words, after one `$` or several, gets another `$` before it. So no
-//! two values have the same plain form, and what only looks like one of these forms is a mistake.
+//! A key of a map that is one of these four words, after one `$` or several, gets another `$` before it. So
+//! no two values have the same plain form, and what only looks like one of these forms is a mistake.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn what_only_looks_like_a_plain_form_is_a_mistake() {
         for (text, error) in [
-            (r#"{"$bytes":"no base64!"}"#, "/$bytes: this is no base64 with padding: invalid symbol at 2"),
+            (r#"{"$bytes":"no base64 !!"}"#, "/$bytes: this is no base64 with padding: invalid symbol at 2"),
             (r#"{"$bytes":"aGk"}"#, "/$bytes: this is no base64 with padding: invalid length at 0"),
             (r#"{"$bytes":1}"#, "/$bytes: the bytes must be a text in base64"),
             (r#"{"$bytes":"aGk=","x":1}"#, "the whole value: $bytes stands alone in its object"),

@@ -34,8 +34,8 @@ pub struct Diff {
     /// The newer version
     #[arg(value_parser = number::at_least(0_i64), allow_hyphen_values = true)]
     new: Option<i64>,
-    /// Print a JSON object: key, old and new (the headers, or null), equal, and diff (the unified diff, or null
-    /// if a payload is no text)
+    /// Print a JSON object: key, old and new (the headers, or null), equal, and diff (the unified diff, or
+    /// null if a payload is no text)
     #[arg(long)]
     json: bool,
     #[command(flatten)]

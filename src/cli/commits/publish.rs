@@ -38,8 +38,8 @@ impl Publish {
         }
         if published.keeper.is_none() {
             return Err(format!(
-                "{url}: the namespace is published nowhere; the server's twitcher.toml says where, by path in \
-                 [serve.commits.{}]",
+                "{url}: the namespace is published nowhere; the server's twitcher.toml says where, by path \
+                 in [serve.commits.{}]",
                 url.rsplit('/').next().unwrap_or_default()
             )
             .into());

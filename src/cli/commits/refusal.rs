@@ -65,8 +65,8 @@ fn unauthorized(origin: &TokenOrigin) -> String {
         TokenOrigin::Variable => "the server does not know the token in TWITCHER_TOKEN".to_owned(),
         TokenOrigin::File => "the server does not know the token of [commits] in twitcher.toml".to_owned(),
         TokenOrigin::AnotherServer(url) => format!(
-            "the server wants a token; that of [commits] in twitcher.toml is for {url} and was not sent here; \
-             give this server's in TWITCHER_TOKEN"
+            "the server wants a token; that of [commits] in twitcher.toml is for {url} and was not sent \
+             here; give this server's in TWITCHER_TOKEN"
         ),
     }
 }

@@ -82,15 +82,16 @@ impl Save {
         read.map_err(|error| format!("{source}: {error}; nothing was saved"))?;
         if payload.len() > MAX_PAYLOAD {
             return Err(format!(
-                "{source} has more than {MAX_PAYLOAD} bytes (1 MiB), the most that a payload has; nothing was \
-                 saved"
+                "{source} has more than {MAX_PAYLOAD} bytes (1 MiB), the most that a payload has; nothing \
+                 was saved"
             )
             .into());
         }
         // A pipe that came out empty by accident must not empty what a whole fleet watches.
         if payload.is_empty() && !self.empty {
             return Err(format!(
-                "{source} was empty, so nothing was saved; if the payload of {key} is to be empty, add --empty"
+                "{source} was empty, so nothing was saved; if the payload of {key} is to be empty, add \
+                 --empty"
             )
             .into());
         }

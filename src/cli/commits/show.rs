@@ -59,8 +59,8 @@ pub fn no_such(client: &Client, key: &Key, version: Option<i64>) -> String {
 pub fn removed(header: &Commit) -> String {
     let Commit { key, version, author, comment, .. } = header;
     format!(
-        "version {version} of {key}, by {author}, removes the key ({comment}); older versions are still there: \
-         see `twitcher commits log`"
+        "version {version} of {key}, by {author}, removes the key ({comment}); older versions are still \
+         there: see `twitcher commits log`"
     )
 }
 

@@ -65,8 +65,8 @@ impl EditedText {
         }
         if after.strip_suffix(b"\n") == Some(before) {
             print_error(format_args!(
-                "twitcher: {what}: the text is unchanged but for a newline at its end, which most editors add, \
-                 so nothing was written"
+                "twitcher: {what}: the text is unchanged but for a newline at its end, which most editors \
+                 add, so nothing was written"
             ));
             return Ok(None);
         }
@@ -101,8 +101,8 @@ impl EditedText {
     }
 }
 
-/// Reads what a process has read, to its end. Returns `None` if it is longer than `most`: the process talks to
-/// the network without root's rights, and must not fill the memory of root's process.
+/// Reads what a process has read, to its end. Returns `None` if it is longer than `most`: the process talks
+/// to the network without root's rights, and must not fill the memory of root's process.
 pub fn at_most(most: u64, replies: impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut reply = Vec::new();
     let length = replies.take(most + 1).read_to_end(&mut reply)?;

@@ -3,7 +3,8 @@
 //! Each node is written only if it is as it was when it was looked at. Two more rules keep an old commit from
 //! replacing a newer one, which another server has saved and published meanwhile:
 //!
-//! - A node with a commit that the journal does not have is nobody's fault before the journal was asked again,
+//! - A node with a commit that the journal does not have is nobody's fault before the journal was asked
+//! again,
 //!   because a commit is in the journal before it is in the store.
 //! - After a write the journal is asked again. A commit that was saved before is published now.
 

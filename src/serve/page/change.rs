@@ -215,7 +215,9 @@ impl Question<'_> {
             }
             @match self.change {
                 Change::Revert(version) => {
-                    p { "A new version v" (base + 1) " gets the payload of v" (version) ". The history stays." }
+                    p {
+                "A new version v" (base + 1) " gets the payload of v" (version) ". The history stays."
+            }
                 }
                 Change::Remove => p { "A new version v" (base + 1) " removes the key. The history stays." },
             }

@@ -42,7 +42,8 @@ pub struct Overtaken<'a> {
     pub opened: i64,
     /// The text that the author wanted to save.
     pub mine: &'a str,
-    /// How many places of the merged text need a decision. `None` if nothing can be merged: theirs is no text.
+    /// How many places of the merged text need a decision. `None` if nothing can be merged: theirs is no
+    /// text.
     pub undecided: Option<usize>,
 }
 

@@ -10,8 +10,8 @@ use super::super::access::Who;
 use super::super::api::{MAX_AUTHOR, MAX_COMMENT, Problem, has_control};
 use super::site::field;
 
-/// The largest form. It has an edited text twice, where two people have changed it, and three to six bytes for
-/// some of its characters.
+/// The largest form. It has an edited text twice, where two people have changed it, and three to six bytes
+/// for some of its characters.
 const MAX_FORM: usize = 4 << 20;
 
 const URL_ENCODED: &str = "application/x-www-form-urlencoded";

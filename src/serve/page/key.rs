@@ -145,10 +145,14 @@ impl KeyView<'_> {
         html! {
             nav.place aria-label="Versions" {
                 @if version > 1 {
-                    a rel="prev" href=(address::version(self.namespace, key, version - 1)) { "v" (version - 1) }
+                    a rel="prev" href=(address::version(self.namespace, key, version - 1)) {
+                            "v" (version - 1)
+                        }
                 }
                 @if version < newest {
-                    a rel="next" href=(address::version(self.namespace, key, version + 1)) { "v" (version + 1) }
+                    a rel="next" href=(address::version(self.namespace, key, version + 1)) {
+                            "v" (version + 1)
+                        }
                 }
                 a href=(address::diff(self.namespace, key, version - 1, version)) { "what it changed" }
                 @if version < newest {

@@ -10,8 +10,8 @@ pub type Part = (bool, String);
 /// The lines of a side, as their parts.
 pub type Lines = Vec<Vec<Part>>;
 
-/// If no more than so many per cent of two places are in both, they are different lines, and not one line with
-/// other words.
+/// If no more than so many per cent of two places are in both, they are different lines, and not one line
+/// with other words.
 const MIN_COMMON: usize = 40;
 
 /// Compares word by word.

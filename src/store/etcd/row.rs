@@ -59,8 +59,8 @@ pub enum RowError {
     #[error("{node}: slot {slot} of a table is a number from 0 to 65535, without leading zeros")]
     Slot { node: NodePath, slot: String },
     #[error(
-        "{node}: unknown type of keys `{given}`{suggestion} (the types are oid, uuid, string, bytes, and pairs \
-         such as uuid-oid)"
+        "{node}: unknown type of keys `{given}`{suggestion} (the types are oid, uuid, string, bytes, and \
+         pairs such as uuid-oid)"
     )]
     Type { node: NodePath, given: String, suggestion: String },
     #[error(

@@ -140,7 +140,8 @@ fn what_is_wrong_is_refused_with_rainers_words() {
 
 #[test]
 fn a_validator_refuses_with_its_own_words_and_sees_the_old_payload() {
-    let script = r#"[ "$(cat <&3)" != "$(cat)" ] || { echo "$TWITCHER_KEY by $TWITCHER_AUTHOR: no change" >&2; exit 1; }"#;
+    let refusal = r#"echo "$TWITCHER_KEY by $TWITCHER_AUTHOR: no change" >&2; exit 1"#;
+    let script = format!(r#"[ "$(cat <&3)" != "$(cat)" ] || {{ {refusal}; }}"#);
     let settings = format!("validate = [\"/bin/sh\", \"-c\", '''{script}''']");
     let server = CommitServer::diary(&settings);
     assert_eq!(server.save("foo", 1, b"a").status, 200);

@@ -1,5 +1,5 @@
-//! "No save is lost, none is half there, over `kill -9` at any moment, a full disk." "Slow, silent and hostile
-//! clients hold nobody up."
+//! "No save is lost, none is half there, over `kill -9` at any moment, a full disk." "Slow, silent and
+//! hostile clients hold nobody up."
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -74,7 +74,8 @@ fn save(address: &str, writer: usize, version: i64) -> Option<u16> {
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     let body = payload(writer, version);
     let head = format!(
-        "POST /diary/w{writer}/{version} HTTP/1.1\r\nHost: {address}\r\nX-Rainer-Author: w\r\nContent-Length: {}\r\n\r\n",
+        "POST /diary/w{writer}/{version} HTTP/1.1\r\nHost: {address}\r\nX-Rainer-Author: w\r\n\
+         Content-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).ok()?;

@@ -1,4 +1,5 @@
-//! Versioned configuration: `twitcher serve` and `twitcher commits`, with foreign clients where there are some.
+//! Versioned configuration: `twitcher serve` and `twitcher commits`, with foreign clients where there are
+//! some.
 
 mod access;
 mod api;
