@@ -21,8 +21,7 @@
 //! * [`daemon`] is the loop around the core: it tells the watches what happens, performs what they want done,
 //!   and tells systemd that it is alive. It decides nothing about a watch.
 //! * [`serve`] is another program in the same binary: the HTTP server of versioned configuration, without
-//! rights
-//!   and without the daemon.
+//!   rights and without the daemon.
 //! * [`control`] lets operators see and steer the daemon, over a socket that a thread of its own serves.
 //! * [`metrics`] exports counts and the current state in the format of Prometheus.
 //! * [`report`] defines one report per event, and turns each into a log line and a count.

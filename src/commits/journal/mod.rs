@@ -15,7 +15,7 @@ mod target;
 use std::sync::Arc;
 
 pub use error::JournalError;
-pub use interface::{Answer, Conflict, Heads, Journal, Page, Size};
+pub use interface::{Answer, Conflict, Heads, Journal, PAGE_BYTES, Page, Size};
 pub use target::{Database, Table, TargetError};
 
 /// Opens the journal, and makes its table where there is none. A table that a newer version has made is

@@ -4,8 +4,7 @@
 //! replacing a newer one, which another server has saved and published meanwhile:
 //!
 //! - A node with a commit that the journal does not have is nobody's fault before the journal was asked
-//! again,
-//!   because a commit is in the journal before it is in the store.
+//!   again, because a commit is in the journal before it is in the store.
 //! - After a write the journal is asked again. A commit that was saved before is published now.
 
 use super::connection::Keeper;

@@ -9,8 +9,7 @@
 //!
 //! * [`run`] is the loop. A connection to a store stays on one thread, so the publisher has one of its own.
 //! * [`waiting`] has the keys that were saved, [`troubles`] those that cannot be published, and [`pause`]
-//! says
-//!   when all keys are gone over again; all of them are pure.
+//!   says when all keys are gone over again; all of them are pure.
 //! * [`settings`] is what it is told, and [`event`] and [`status`] are what it tells.
 
 mod event;

@@ -123,9 +123,8 @@ fn what_was_written_behind_the_journals_back_is_told_and_overwritten(sandbox: &S
     assert!(published(sandbox, "stranger").is_some(), "perhaps the journal is the wrong one");
     let mut told: Vec<String> = Vec::new();
     for event in publisher.events() {
-        match event {
-            PublisherEvent::Overwrote { key, what } => told.push(format!("{key}: {what}")),
-            _ => {}
+        if let PublisherEvent::Overwrote { key, what } = event {
+            told.push(format!("{key}: {what}"));
         }
     }
     told.sort_unstable();
@@ -168,8 +167,8 @@ fn a_keeper_without_a_journal_saves_only_higher_versions(sandbox: &Sandbox) {
     let settings = store(&sandbox.nodes.url(), Duration::from_secs(10));
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let keeper = Keeper::connect(&settings, &NodePath::parse(PATH).unwrap()).await.unwrap();
-        let foo = key("foo");
-        assert_eq!((keeper.keys().await.unwrap(), keeper.get(&foo).await.unwrap()), (vec![], None));
+        let name = key("foo");
+        assert_eq!((keeper.keys().await.unwrap(), keeper.get(&name).await.unwrap()), (vec![], None));
         assert_eq!(keeper.save(&commit("foo", 2, "b")).await.unwrap(), Saved::Done);
         assert_eq!(keeper.save(&commit("foo", 2, "b")).await.unwrap(), Saved::Same);
         for refused in [commit("foo", 2, "B"), commit("foo", 1, "a")] {
@@ -177,11 +176,11 @@ fn a_keeper_without_a_journal_saves_only_higher_versions(sandbox: &Sandbox) {
             assert!(matches!(error, SaveError::Concurrent { found: 2, .. }), "{error}");
         }
         assert_eq!(keeper.save(&commit("foo", 9, "c")).await.unwrap(), Saved::Done);
-        assert_eq!(keeper.get(&foo).await.unwrap(), Some(commit("foo", 9, "c")));
+        assert_eq!(keeper.get(&name).await.unwrap(), Some(commit("foo", 9, "c")));
         sandbox.nodes.set(&node("bar"), "corrupt");
         assert!(keeper.get(&key("bar")).await.is_err());
         assert_eq!(keeper.save(&commit("bar", 1, "c")).await.unwrap(), Saved::Done);
-        assert_eq!(keeper.keys().await.unwrap(), [key("bar"), foo.clone()]);
+        assert_eq!(keeper.keys().await.unwrap(), [key("bar"), name.clone()]);
         assert_eq!(keeper.save(&removal("foo", 10)).await.unwrap(), Saved::Done);
         assert_eq!(keeper.save(&removal("foo", 10)).await.unwrap(), Saved::Same);
         assert_eq!(keeper.keys().await.unwrap(), [key("bar")]);
