@@ -19,6 +19,9 @@ _twitcher() {
             twitcher,check)
                 cmd="twitcher__subcmd__check"
                 ;;
+            twitcher,commits)
+                cmd="twitcher__subcmd__commits"
+                ;;
             twitcher,convert)
                 cmd="twitcher__subcmd__convert"
                 ;;
@@ -73,6 +76,9 @@ _twitcher() {
             twitcher,run)
                 cmd="twitcher__subcmd__run"
                 ;;
+            twitcher,serve)
+                cmd="twitcher__subcmd__serve"
+                ;;
             twitcher,services)
                 cmd="twitcher__subcmd__services"
                 ;;
@@ -97,8 +103,71 @@ _twitcher() {
             twitcher,watch)
                 cmd="twitcher__subcmd__watch"
                 ;;
+            twitcher__subcmd__commits,diff)
+                cmd="twitcher__subcmd__commits__subcmd__diff"
+                ;;
+            twitcher__subcmd__commits,edit)
+                cmd="twitcher__subcmd__commits__subcmd__edit"
+                ;;
+            twitcher__subcmd__commits,help)
+                cmd="twitcher__subcmd__commits__subcmd__help"
+                ;;
+            twitcher__subcmd__commits,list)
+                cmd="twitcher__subcmd__commits__subcmd__list"
+                ;;
+            twitcher__subcmd__commits,log)
+                cmd="twitcher__subcmd__commits__subcmd__log"
+                ;;
+            twitcher__subcmd__commits,publish)
+                cmd="twitcher__subcmd__commits__subcmd__publish"
+                ;;
+            twitcher__subcmd__commits,remove)
+                cmd="twitcher__subcmd__commits__subcmd__remove"
+                ;;
+            twitcher__subcmd__commits,revert)
+                cmd="twitcher__subcmd__commits__subcmd__revert"
+                ;;
+            twitcher__subcmd__commits,save)
+                cmd="twitcher__subcmd__commits__subcmd__save"
+                ;;
+            twitcher__subcmd__commits,show)
+                cmd="twitcher__subcmd__commits__subcmd__show"
+                ;;
+            twitcher__subcmd__commits__subcmd__help,diff)
+                cmd="twitcher__subcmd__commits__subcmd__help__subcmd__diff"
+                ;;
+            twitcher__subcmd__commits__subcmd__help,edit)
+                cmd="twitcher__subcmd__commits__subcmd__help__subcmd__edit"
+                ;;
+            twitcher__subcmd__commits__subcmd__help,help)
+                cmd="twitcher__subcmd__commits__subcmd__help__subcmd__help"
+                ;;
+            twitcher__subcmd__commits__subcmd__help,list)
+                cmd="twitcher__subcmd__commits__subcmd__help__subcmd__list"
+                ;;
+            twitcher__subcmd__commits__subcmd__help,log)
+                cmd="twitcher__subcmd__commits__subcmd__help__subcmd__log"
+                ;;
+            twitcher__subcmd__commits__subcmd__help,publish)
+                cmd="twitcher__subcmd__commits__subcmd__help__subcmd__publish"
+                ;;
+            twitcher__subcmd__commits__subcmd__help,remove)
+                cmd="twitcher__subcmd__commits__subcmd__help__subcmd__remove"
+                ;;
+            twitcher__subcmd__commits__subcmd__help,revert)
+                cmd="twitcher__subcmd__commits__subcmd__help__subcmd__revert"
+                ;;
+            twitcher__subcmd__commits__subcmd__help,save)
+                cmd="twitcher__subcmd__commits__subcmd__help__subcmd__save"
+                ;;
+            twitcher__subcmd__commits__subcmd__help,show)
+                cmd="twitcher__subcmd__commits__subcmd__help__subcmd__show"
+                ;;
             twitcher__subcmd__help,check)
                 cmd="twitcher__subcmd__help__subcmd__check"
+                ;;
+            twitcher__subcmd__help,commits)
+                cmd="twitcher__subcmd__help__subcmd__commits"
                 ;;
             twitcher__subcmd__help,convert)
                 cmd="twitcher__subcmd__help__subcmd__convert"
@@ -154,6 +223,9 @@ _twitcher() {
             twitcher__subcmd__help,run)
                 cmd="twitcher__subcmd__help__subcmd__run"
                 ;;
+            twitcher__subcmd__help,serve)
+                cmd="twitcher__subcmd__help__subcmd__serve"
+                ;;
             twitcher__subcmd__help,services)
                 cmd="twitcher__subcmd__help__subcmd__services"
                 ;;
@@ -178,6 +250,33 @@ _twitcher() {
             twitcher__subcmd__help,watch)
                 cmd="twitcher__subcmd__help__subcmd__watch"
                 ;;
+            twitcher__subcmd__help__subcmd__commits,diff)
+                cmd="twitcher__subcmd__help__subcmd__commits__subcmd__diff"
+                ;;
+            twitcher__subcmd__help__subcmd__commits,edit)
+                cmd="twitcher__subcmd__help__subcmd__commits__subcmd__edit"
+                ;;
+            twitcher__subcmd__help__subcmd__commits,list)
+                cmd="twitcher__subcmd__help__subcmd__commits__subcmd__list"
+                ;;
+            twitcher__subcmd__help__subcmd__commits,log)
+                cmd="twitcher__subcmd__help__subcmd__commits__subcmd__log"
+                ;;
+            twitcher__subcmd__help__subcmd__commits,publish)
+                cmd="twitcher__subcmd__help__subcmd__commits__subcmd__publish"
+                ;;
+            twitcher__subcmd__help__subcmd__commits,remove)
+                cmd="twitcher__subcmd__help__subcmd__commits__subcmd__remove"
+                ;;
+            twitcher__subcmd__help__subcmd__commits,revert)
+                cmd="twitcher__subcmd__help__subcmd__commits__subcmd__revert"
+                ;;
+            twitcher__subcmd__help__subcmd__commits,save)
+                cmd="twitcher__subcmd__help__subcmd__commits__subcmd__save"
+                ;;
+            twitcher__subcmd__help__subcmd__commits,show)
+                cmd="twitcher__subcmd__help__subcmd__commits__subcmd__show"
+                ;;
             *)
                 ;;
         esac
@@ -185,7 +284,7 @@ _twitcher() {
 
     case "${cmd}" in
         twitcher)
-            opts="-v -d -h -V --store --zkservers --session-timeout --config-path --state-dir --log-to-stdout --log-file --log-format --verbose --debug --pid-file --control-socket --allow-untrusted --daemonize --ledger-reset --once --dry-run --stop-timeout --devel --help --version run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help"
+            opts="-v -d -h -V --store --zkservers --session-timeout --config-path --state-dir --log-to-stdout --log-file --log-format --verbose --debug --pid-file --control-socket --allow-untrusted --daemonize --ledger-reset --once --dry-run --stop-timeout --devel --help --version run check convert get set poke ls tree txn export import serve commits services register properties tables edit rm watch status trigger pause resume kill reload history logs help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -245,6 +344,468 @@ _twitcher() {
                 return 0
             fi
             case "${prev}" in
+                --config-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits)
+            opts="-h --help list show log diff save edit revert remove publish help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__diff)
+            opts="-h --json --url --timeout --config-path --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__edit)
+            opts="-m -h --comment --author --url --timeout --config-path --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --comment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --author)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help)
+            opts="list show log diff save edit revert remove publish help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help__subcmd__diff)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help__subcmd__edit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help__subcmd__log)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help__subcmd__publish)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help__subcmd__revert)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help__subcmd__save)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__list)
+            opts="-h --all --json --url --timeout --config-path --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__log)
+            opts="-n -h --limit --json --url --timeout --config-path --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__publish)
+            opts="-h --check --json --url --timeout --config-path --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__remove)
+            opts="-m -h --comment --json --author --url --timeout --config-path --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --comment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --author)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__revert)
+            opts="-m -h --comment --json --author --url --timeout --config-path --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --comment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --author)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__save)
+            opts="-m -h --comment --version --empty --json --author --url --timeout --config-path --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --comment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --version)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --author)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__commits__subcmd__show)
+            opts="-h --json --url --timeout --config-path --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config-path)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -381,7 +942,7 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__help)
-            opts="run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help"
+            opts="run check convert get set poke ls tree txn export import serve commits services register properties tables edit rm watch status trigger pause resume kill reload history logs help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -397,6 +958,146 @@ _twitcher() {
         twitcher__subcmd__help__subcmd__check)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__commits)
+            opts="list show log diff save edit revert remove publish"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__commits__subcmd__diff)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__commits__subcmd__edit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__commits__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__commits__subcmd__log)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__commits__subcmd__publish)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__commits__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__commits__subcmd__revert)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__commits__subcmd__save)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__commits__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -647,6 +1348,20 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__serve)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1200,6 +1915,24 @@ _twitcher() {
                     return 0
                     ;;
                 --stop-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__serve)
+            opts="-v -h --config-path --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config-path)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

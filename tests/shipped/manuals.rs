@@ -388,7 +388,7 @@ fn every_setting_has_an_entry_with_default_and_example() {
     for (path, entry) in &entries {
         let (block, key) = path.rsplit_once('.').unwrap_or(("", path));
         let shown = match key {
-            "auth" => format!("[[{}]]", path.replace("NAME", "eu")),
+            "auth" | "users" => format!("[[{}]]", path.replace("NAME", "eu")),
             "NAME" => format!("[{block}."),
             key => format!("{key} = "),
         };

@@ -81,7 +81,7 @@ fn a_payload_comes_from_a_file_or_stdin_and_is_empty_only_on_purpose() {
     assert_eq!(server.commits(["show", "foo"]).finish().expect(0).text(), "");
     let json = objects(&server.commits(["show", "foo", "--json"]).finish().text());
     assert_eq!((json[0]["version"].as_i64(), json[0]["empty"].as_bool()), (Some(3), Some(false)));
-    server.commits(["save", "foo"]).stdin("x").finish().expect(2).expect_said(&["-m"]);
+    server.commits(["save", "foo"]).stdin("x").finish().expect(2).expect_said(&["--comment"]);
     for wrong in ["", "two\nlines", "\u{1b}[31m"] {
         let refused = server.commits(["save", "foo", "-m", wrong]).stdin("x").finish().expect(2);
         refused.expect_said(&["a comment is"]);

@@ -144,7 +144,7 @@ fn a_system_call_that_the_start_needs_is_named_with_what_it_is_for() {
         }
     }
     let sandbox = Sandbox::directory();
-    let mut daemon = sandbox.daemon().under(["prlimit", "--nofile=18:18"]).start();
+    let mut daemon = sandbox.daemon().under(["prlimit", "--nofile=16:16"]).start();
     assert_eq!(daemon.wait_for_exit(), Some(1));
     daemon.wait_for_log(&["twitcher: cannot wait for events: Too many open files", "RLIMIT_NOFILE"]);
 }
