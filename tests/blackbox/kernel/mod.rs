@@ -143,8 +143,8 @@ fn a_system_call_that_the_start_needs_is_named_with_what_it_is_for() {
             assert!(said.contains("seccomp filter") && said.contains(call), "{said}");
         }
     }
-    // The greatest limit with which the daemon gets as far. With a greater one, the runtime of this build panics
-    // over a socket that only tests need.
+    // The greatest limit with which the daemon gets as far. With a greater one, the runtime of this build
+    // panics over a socket that only tests need.
     let sandbox = Sandbox::directory();
     let short = (8..=18).rev().find_map(|limit| {
         let limited = format!("--nofile={limit}:{limit}");
