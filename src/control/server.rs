@@ -4,16 +4,12 @@
 //! and ends after [`DEADLINE`]. Each listener serves only so many at once ([`max_connections`]); if more
 //! clients come, [`ConnectionPool`] drops connections for them.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -21,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::endpoint::{ControlEndpoint, Endpoint, MetricsEndpoint};
 use super::request::DaemonRequest;
 use super::routes::{Client, Routes};
-use crate::listen::{ConnectionPool, Grace};
+use crate::listen::{ConnectionPool, Grace, HeadLimits, answer_one};
 use crate::report::Reporter;
 use crate::sys::DescriptorShares;
 use crate::sys::kernel::{EVENT_CALLS, THREAD_CALLS, cannot};
@@ -192,19 +188,10 @@ pub async fn serve_connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
-        has_requested.store(true, Ordering::Relaxed);
-        let routes = routes.clone();
-        async move { Ok::<_, Infallible>(routes.answer(&request, client).await) }
+    let head = HeadLimits { deadline: HEAD_DEADLINE, bytes: MAX_HEAD_BYTES };
+    let conversation = answer_one(stream, head, has_requested, |request| {
+        let routes = Arc::clone(&routes);
+        async move { routes.answer(&request, client).await }
     });
-    let conversation = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .keep_alive(false)
-        // A client may close its sending half after the request.
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    // The client sees an error too, and nobody else is concerned.
     let _ = tokio::time::timeout(DEADLINE, conversation).await;
 }

@@ -5,15 +5,12 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,7 +28,7 @@ use super::route::{Route, RouteError, route};
 use super::validate::Validator;
 use super::{metrics, published, tls};
 use crate::commits::{self, Journal, JournalError, KeeperSettings, Publisher, PublisherEvent};
-use crate::listen::{ConnectionPool, Grace};
+use crate::listen::{ConnectionPool, Grace, HeadLimits, answer_one};
 use crate::report::{Level, Log};
 use crate::settings::{KeeperPlace, Listen, ServeSettings};
 use crate::store::CredentialError;
@@ -271,35 +268,26 @@ async fn converse(
             (Stream::Tcp(stream), Some(acceptor)) => {
                 // A client that does not speak TLS sees it, and nobody else is concerned.
                 if let Ok(stream) = acceptor.accept(stream).await {
-                    answer_one(server, stream, has_requested).await;
+                    serve_connection(server, stream, has_requested).await;
                 }
             }
-            (Stream::Tcp(stream), None) => answer_one(server, stream, has_requested).await,
-            (Stream::Unix(stream), _) => answer_one(server, stream, has_requested).await,
+            (Stream::Tcp(stream), None) => serve_connection(server, stream, has_requested).await,
+            (Stream::Unix(stream), _) => serve_connection(server, stream, has_requested).await,
         }
     };
     let _ = timeout(DEADLINE, conversation).await;
 }
 
-async fn answer_one<S>(server: Arc<Server>, stream: S, has_requested: Arc<AtomicBool>)
+async fn serve_connection<S>(server: Arc<Server>, stream: S, has_requested: Arc<AtomicBool>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = service_fn(move |request| {
-        has_requested.store(true, Ordering::Relaxed);
+    let head = HeadLimits { deadline: HEAD_DEADLINE, bytes: MAX_HEAD_BYTES };
+    let answer = |request| {
         let server = Arc::clone(&server);
-        async move { Ok::<_, Infallible>(server.answer(request).await) }
-    });
-    let conversation = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .keep_alive(false)
-        // A client may close its sending half after the request.
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    // The client sees an error too.
-    let _ = conversation.await;
+        async move { server.answer(request).await }
+    };
+    answer_one(stream, head, has_requested, answer).await;
 }
 
 enum Listener {
