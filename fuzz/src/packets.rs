@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::net::{
@@ -11,6 +12,18 @@ use rustix::net::{
 };
 use serde_json::{Value, json};
 use tokio::task::yield_now;
+use twitcher::store::{DirectorySettings, DirectoryUrl, StoreSettings};
+
+/// The settings of a store as the daemon sends them.
+pub fn settings() -> Vec<u8> {
+    let settings = StoreSettings::Directory(DirectorySettings {
+        url: DirectoryUrl { root: "/nonexistent".into() },
+        session_timeout: Duration::from_secs(10),
+        rescan_interval: Duration::from_secs(60),
+        readonly: false,
+    });
+    serde_json::to_vec(&settings).expect("plain data")
+}
 
 /// The bytes of a fuzzer, from which values are taken. At their end, all values are 0.
 pub struct Input<'a>(pub &'a [u8]);

@@ -4,14 +4,13 @@
 //! but what it was told, in that order, and ends if it cannot understand something.
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
-use twitcher::store::{DirectorySettings, DirectoryUrl, StoreCommand, StoreSettings, with_played_daemon};
+use twitcher::store::{StoreCommand, with_played_daemon};
 
-use super::packets::{Body, Input, send, send_raw};
+use super::packets::{Body, Input, send, send_raw, settings};
 
 /// As many as fit into the socket.
 const MAX_PACKETS: usize = 48;
@@ -60,17 +59,6 @@ pub fn run(data: &[u8]) {
         });
         assert!(is_told, "{command:?} was not told");
     }
-}
-
-/// The settings as the daemon sends them.
-fn settings() -> Vec<u8> {
-    let settings = StoreSettings::Directory(DirectorySettings {
-        url: DirectoryUrl { root: "/nonexistent".into() },
-        session_timeout: Duration::from_secs(10),
-        rescan_interval: Duration::from_secs(60),
-        readonly: false,
-    });
-    serde_json::to_vec(&settings).expect("plain data")
 }
 
 fn message(kind: u8, input: &mut Input<'_>) -> (Value, Vec<u8>) {

@@ -5,18 +5,15 @@
 //! something.
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 use twitcher::model::{MemberAcl, NodePath};
-use twitcher::store::{
-    DirectorySettings, DirectoryUrl, KeeperOrder, Member, StoreSettings, with_played_orders,
-};
+use twitcher::store::{KeeperOrder, Member, with_played_orders};
 
-use super::packets::{Body, Input, send, send_raw};
+use super::packets::{Body, Input, send, send_raw, settings};
 
 /// As many as fit into the socket.
 const MAX_PACKETS: usize = 48;
@@ -123,17 +120,6 @@ impl Told {
         self.is_over = true;
         self.is_wrong = is_wrong;
     }
-}
-
-/// The settings as they are sent.
-fn settings() -> Vec<u8> {
-    let settings = StoreSettings::Directory(DirectorySettings {
-        url: DirectoryUrl { root: "/nonexistent".into() },
-        session_timeout: Duration::from_secs(10),
-        rescan_interval: Duration::from_secs(60),
-        readonly: false,
-    });
-    serde_json::to_vec(&settings).expect("plain data")
 }
 
 fn message(kind: u8, input: &mut Input<'_>) -> (Value, Vec<u8>) {
