@@ -1,6 +1,5 @@
 //! A commit as a whole, and as the data of its node.
 
-use super::key::Key;
 use crate::model::Commit;
 use crate::value::commit::encode as encode_parts;
 
@@ -10,13 +9,6 @@ pub struct FullCommit {
     pub header: Commit,
     /// Empty if the commit removes its key.
     pub payload: Vec<u8>,
-}
-
-impl FullCommit {
-    /// Whether this is a commit of that key.
-    pub fn is_of(&self, key: &Key) -> bool {
-        self.header.key == key.as_str()
-    }
 }
 
 /// Returns the data of the node that publishes the commit.

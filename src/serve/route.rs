@@ -197,7 +197,7 @@ fn decoded(segment: &str) -> Result<String, RouteError> {
 }
 
 /// Returns the version of an address: digits alone.
-fn version(text: &str) -> Option<i64> {
+pub fn version(text: &str) -> Option<i64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 

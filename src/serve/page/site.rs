@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::super::access::{Access, Who};
 use super::super::api::Problem;
 use super::super::namespace::Namespace;
+use super::super::route;
 use crate::commits::Key;
 use crate::settings::Right;
 
@@ -43,10 +44,9 @@ pub fn key(text: &str) -> Result<Key, Problem> {
     Key::parse(text).map_err(|error| Problem::Malformed(error.to_string()))
 }
 
-/// Returns the version of an address: digits alone.
+/// Returns the version of an address.
 pub fn version(text: &str) -> Result<i64, Problem> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().ok_or(Problem::NotFound)
+    route::version(text).ok_or(Problem::NotFound)
 }
 
 /// Returns the value of a field of a form or a query; empty without one.
