@@ -55,7 +55,7 @@ fn check(event: &StoreEvent, subjects: &[Subject]) {
     match event {
         StoreEvent::Observed { subject, state } => {
             assert!(subjects.contains(subject), "{subject:?} is not followed");
-            let State::Present { version, content } = state else { return };
+            let State::Present { version, content, .. } = state else { return };
             assert!(!version.is_deletion(), "a deletion has a content");
             check_content(content, subject);
         }

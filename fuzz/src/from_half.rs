@@ -133,7 +133,7 @@ fn check(events: &[StoreEvent], subjects: &[Subject], settings: &StoreSettings) 
     for event in events {
         let about = match event {
             StoreEvent::Observed { subject, state } => {
-                if let State::Present { version, content } = state {
+                if let State::Present { version, content, .. } = state {
                     assert!(!version.is_deletion(), "a deletion has a content");
                     check_content(content, subject);
                     if let Content::Tree { tree, .. } = content {

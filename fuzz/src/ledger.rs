@@ -11,9 +11,10 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use twitcher::action::proc::ProcessId;
 use twitcher::ledger::{
-    FILE, Intent, Ledger, LedgerEvent, RunFilter, RunOutcome, UnfinishedRun, WatchRecord,
+    FILE, Intent, Ledger, LedgerEvent, RunCause, RunFilter, RunOutcome, UnfinishedRun, WatchRecord,
 };
-use twitcher::model::{Facet, NodePath, Policy, Subject, Version, WatchKey};
+use twitcher::model::{CommitNote, Facet, NodePath, Policy, Subject, Version, WatchKey};
+use twitcher::text::Timestamp;
 use twitcher::watch::{Event, Record, Recovery, Seen, Snapshot};
 
 use super::watch;
@@ -241,6 +242,12 @@ fn record(ledger: &mut Ledger, run: &str) {
         ..Snapshot::default()
     };
     let subject = Subject { path: NodePath::parse("/git/head").expect("a path"), facet: Facet::Data };
+    let commit = CommitNote { version: 7, author: "gian".into(), comment: "rofl".into() };
+    let cause = RunCause {
+        commit: Some(Arc::new(commit.clone())),
+        transaction: Some("0x1f3".into()),
+        changed: Timestamp::from_millis(1_795_277_611_042),
+    };
     for description in WATCHES {
         ledger.save_watch(&WatchRecord {
             watch: &key(description),
@@ -248,6 +255,7 @@ fn record(ledger: &mut Ledger, run: &str) {
             subject: &subject,
             definition: 7,
             snapshot: &snapshot,
+            applied_commit: Some(&commit),
             last_error: Some("exit code 1"),
             next_try: Some(SystemTime::UNIX_EPOCH),
         });
@@ -260,6 +268,7 @@ fn record(ledger: &mut Ledger, run: &str) {
         definition: 7,
         version,
         event: Event::Created,
+        cause: cause.clone(),
         started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_277_611),
         timeout: Some(Duration::from_secs(60)),
     };

@@ -314,7 +314,7 @@ fn state(facet: Facet, input: &mut Unstructured<'_>) -> Result<State> {
         Facet::Members => Content::Members { object: vec![b'm'; size].into(), count: size as u64 },
         Facet::Data | Facet::Tree => Content::Data(vec![0; size].into()),
     };
-    Ok(State::Present { version: version(input)?, content })
+    Ok(State::Present { version: version(input)?, origin: Default::default(), content })
 }
 
 /// Returns what an update may have had as its version.

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::notes::{Connection, Content, Note, Until, time};
-use crate::model::{self, State};
+use crate::model::{self, Origin, State};
 
 /// What the cache knows of a node.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +45,10 @@ pub fn combine(
     let Some((content, until)) = seen.filter(|_| followed == Some(true)) else { return Answer::Unknown };
     let state = match content {
         Content::Absent => State::Absent,
-        Content::Present { version, data } => State::Present { version, content: model::Content::Data(data) },
+        // Nobody asks the cache where a content comes from.
+        Content::Present { version, data } => {
+            State::Present { version, origin: Origin::UNKNOWN, content: model::Content::Data(data) }
+        }
         Content::LeftOut => return Answer::Unknown,
     };
     let current_until = match note.until(until) {

@@ -115,7 +115,7 @@ impl Shared {
     pub fn observed(&self, store: usize, path: &NodePath, observed: &State) {
         let content = match observed {
             State::Absent => Content::Absent,
-            State::Present { version, content: model::Content::Data(data) } => {
+            State::Present { version, content: model::Content::Data(data), .. } => {
                 Content::Present { version: *version, data: data.clone() }
             }
             State::Present { .. } => return,

@@ -75,7 +75,7 @@ fn subject(path: &str) -> Subject {
 
 fn present(data: &[u8]) -> State {
     let version = Version { incarnation: 1, revision: 2, number: 3 };
-    State::Present { version, content: Content::Data(sys::seal_copy(data)) }
+    State::Present { version, origin: Default::default(), content: Content::Data(sys::seal_copy(data)) }
 }
 
 const MIB: usize = 1 << 20;

@@ -73,7 +73,7 @@ impl Cached {
 fn reply(found: CachedNode, permit: OwnedSemaphorePermit, name: &str) -> io::Result<Response<Body>> {
     let CachedNode { state, current_until } = found;
     let (mut response, version) = match &state {
-        State::Present { version, content: Content::Data(data) } => {
+        State::Present { version, content: Content::Data(data), .. } => {
             (respond(StatusCode::OK, "application/octet-stream", body(data, permit)?), Some(version.number))
         }
         State::Absent | State::Present { .. } => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::control::status::{DaemonStatus, WatchStatus};
-use crate::model::{RunOnLoad, WatchSpec};
+use crate::model::{CommitNote, RunOnLoad, WatchSpec};
 use crate::watch::{Condition, Event, Update, Watch};
 
 /// Until when the daemon works.
@@ -31,6 +31,8 @@ pub struct PlannedRun {
     pub watch: String,
     pub event: &'static str,
     pub version: i64,
+    /// The commit that the content is, if it is one.
+    pub commit: Option<CommitNote>,
     pub why: &'static str,
 }
 
@@ -86,10 +88,12 @@ impl Completion {
 
     /// Notes what a dry run would start.
     pub fn plan(&mut self, spec: &WatchSpec, update: &Update) {
+        let commit = update.decoded.as_ref().and_then(|decoded| decoded.commit.as_ref());
         self.planned.push(PlannedRun {
             watch: spec.id.to_string(),
             event: update.event.as_str(),
             version: update.version.number,
+            commit: commit.as_deref().map(CommitNote::from),
             why: why(update.event, spec.policy.run_on_load),
         });
     }
@@ -172,7 +176,7 @@ fn why(event: Event, run_on_load: RunOnLoad) -> &'static str {
 mod tests {
     use super::*;
     use crate::daemon::fixtures::{present, spec, version};
-    use crate::model::{Content, Policy};
+    use crate::model::{Content, Origin, Policy};
     use crate::watch::{Generator, Input, Snapshot, Time};
 
     const TIMEOUT: Duration = Duration::from_secs(60);
@@ -245,6 +249,7 @@ mod tests {
         let update = Update {
             event: Event::Load,
             version: version(3),
+            origin: Origin::UNKNOWN,
             content: Content::Data([].into()),
             decoded: None,
         };

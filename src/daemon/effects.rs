@@ -19,7 +19,7 @@ use super::stores::Stores;
 use super::watches::{CircleNews, LastRun, WatchId, Watches};
 use crate::action::run::ExitStatus;
 use crate::config::accounts::AccountsStamp;
-use crate::ledger::{Intent, RunOutcome};
+use crate::ledger::{Intent, RunCause, RunOutcome};
 use crate::model::{RunAs, WatchSpec};
 use crate::report::{NodeRef, Report, Reporter, RunReport};
 use crate::watch::{Effect, Event, Input, Reason, RunId, RunResult, Time, Update};
@@ -193,6 +193,7 @@ impl Performer<'_> {
             definition: entry.hash(),
             version: update.version,
             event: update.event,
+            cause: cause(&update),
             started: SystemTime::now(),
             timeout: spec.policy.timeout,
         };
@@ -373,6 +374,12 @@ impl Performer<'_> {
         self.log.report(&Report::Run { run: live.report_name(run), what });
         result
     }
+}
+
+/// Returns what made the update.
+fn cause(update: &Update) -> RunCause {
+    let commit = update.decoded.as_ref().and_then(|decoded| decoded.commit.as_deref());
+    RunCause::new(update.origin, commit)
 }
 
 #[cfg(test)]

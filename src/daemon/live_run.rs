@@ -80,6 +80,7 @@ impl LiveRun {
             pid: self.pid(),
             event: self.intent.event.as_str().into(),
             version: self.intent.version.number,
+            cause: self.intent.cause.clone(),
             started: Timestamp(self.intent.started),
             seconds: self.age().as_secs_f64(),
             killed_seconds: self.killed.map(|at| at.elapsed().as_secs_f64()),
@@ -109,11 +110,12 @@ impl LiveRun {
 pub fn run_name(intent: &Intent, number: RunId) -> RunName<'_> {
     // The ledger has the name of a store with its identity.
     let store = intent.store.split(' ').next().unwrap_or_default();
-    let Intent { watch, subject, run, .. } = intent;
-    RunName { watch, subject, number, id: run, store, pid: None }
+    let Intent { watch, subject, run, cause, .. } = intent;
+    RunName { watch, subject, number, id: run, store, pid: None, cause: Some(cause) }
 }
 
 /// How reports name a run of this watch.
 pub fn run_name_of<'a>(spec: &'a WatchSpec, number: RunId, id: &'a str) -> RunName<'a> {
-    RunName { watch: &spec.id, subject: &spec.subject, number, id, store: spec.store.as_str(), pid: None }
+    let (watch, subject, store) = (&spec.id, &spec.subject, spec.store.as_str());
+    RunName { watch, subject, number, id, store, pid: None, cause: None }
 }

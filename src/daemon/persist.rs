@@ -152,13 +152,14 @@ impl Persist {
     pub fn save_watch(&mut self, id: WatchId, watches: &Watches, stores: &Stores) {
         let Some(entry) = watches.get(id) else { return };
         let Some(spec) = entry.loaded() else { return };
-        let failure = entry.failure();
+        let (failure, snapshot) = (entry.failure(), entry.watch().snapshot());
         self.ledger.save_watch(&WatchRecord {
             watch: &spec.id,
             store: &stores[&spec.store].ledger_name(id),
             subject: &spec.subject,
             definition: entry.hash(),
-            snapshot: &entry.watch().snapshot(),
+            snapshot: &snapshot,
+            applied_commit: entry.applied_commit(&snapshot),
             last_error: failure.map(|failure| failure.what.as_str()),
             next_try: failure.and_then(|failure| failure.next_try),
         });
@@ -209,7 +210,7 @@ mod tests {
     use super::*;
     use crate::daemon::completion::Until;
     use crate::daemon::fixtures::{Parts, key, present, spec, subject, version, with_parts};
-    use crate::ledger::Intent;
+    use crate::ledger::{Intent, RunCause};
     use crate::model::{Policy, StoreName, Version};
     use crate::watch::{Input, Seen};
 
@@ -255,6 +256,7 @@ mod tests {
                     definition: 1,
                     version: version(1),
                     event: Event::Changed,
+                    cause: RunCause::default(),
                     started: SystemTime::now(),
                     timeout: None,
                 };

@@ -85,8 +85,13 @@ impl Registration<'_> {
         let has_failed = snapshot.failures > 0;
         let id = self.watches.add(spec, hash, policy, snapshot, recorded.is_some());
         let why = recorded.filter(|_| has_failed).and_then(|stored| stored.last_error.clone());
-        if let (Some(why), Some(entry)) = (why, self.watches.get_mut(id)) {
-            entry.fail(why);
+        if let Some(entry) = self.watches.get_mut(id) {
+            if let Some(why) = why {
+                entry.fail(why);
+            }
+            if let Some(commit) = recorded.and_then(|stored| stored.applied_commit.clone()) {
+                entry.recall_commit(commit);
+            }
         }
         store.join(id, &subject, recalled.map(|stored| &*stored.store));
     }

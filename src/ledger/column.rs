@@ -1,15 +1,15 @@
 //! Converts values of the model to columns and back.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 
-use crate::model::{Facet, NodePath, Subject, Version, WatchKey};
+use super::cause::RunCause;
+use crate::model::{CommitNote, Facet, NodePath, Subject, Version, WatchKey};
+use crate::text::Timestamp;
 use crate::watch::Event;
-
-/// The end of the year 9999, the last year that RFC 3339 can write.
-const MAX_MILLIS: i64 = 253_402_300_799_999;
 
 pub(super) fn millis(time: SystemTime) -> i64 {
     duration(time.duration_since(UNIX_EPOCH).unwrap_or_default())
@@ -25,7 +25,7 @@ pub(super) fn definition(fingerprint: u64) -> String {
 
 pub(super) fn read_time(row: &Row<'_>, column: &str) -> Result<SystemTime> {
     let millis = row.get::<_, i64>(column)?;
-    Ok(UNIX_EPOCH + Duration::from_millis(millis.min(MAX_MILLIS).try_into().unwrap_or_default()))
+    Ok(UNIX_EPOCH + Duration::from_millis(millis.min(Timestamp::MAX_MILLIS).try_into().unwrap_or_default()))
 }
 
 pub(super) fn read_optional_time(row: &Row<'_>, column: &str) -> Result<Option<SystemTime>> {
@@ -85,6 +85,25 @@ pub(super) fn read_version(row: &Row<'_>, what: &str) -> Result<Option<Version>>
         revision,
         number,
     }))
+}
+
+/// Reads what made a run.
+pub(super) fn read_cause(row: &Row<'_>) -> Result<RunCause> {
+    Ok(RunCause {
+        commit: read_commit(row, "commit")?.map(Arc::new),
+        transaction: row.get("transaction_id")?,
+        changed: read_optional_time(row, "changed")?.map(Timestamp),
+    })
+}
+
+/// Reads a commit from the three columns whose names begin with `what`.
+pub(super) fn read_commit(row: &Row<'_>, what: &str) -> Result<Option<CommitNote>> {
+    let Some(version) = row.get::<_, Option<i64>>(format!("{what}_version").as_str())? else {
+        return Ok(None);
+    };
+    let text = |part: &str| row.get::<_, Option<String>>(format!("{what}_{part}").as_str());
+    let (author, comment) = (text("author")?.unwrap_or_default(), text("comment")?.unwrap_or_default());
+    Ok(Some(CommitNote { version, author, comment }))
 }
 
 pub(super) fn read_watch(row: &Row<'_>) -> Result<WatchKey> {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use serde::{Deserialize, Serialize};
 
+use super::cause::RunCause;
 use super::column;
 use crate::text::Timestamp;
 
@@ -32,7 +33,10 @@ pub struct RunRecord {
     #[serde(default)]
     pub watch_type: String,
     pub event: String,
+    /// The node's version. Of a commit, the action's TWITCHER_VERSION is that of [`RunCause::commit`].
     pub version: i64,
+    #[serde(flatten)]
+    pub cause: RunCause,
     pub started: Timestamp,
     /// `null` while it runs.
     pub seconds: Option<f64>,
@@ -59,8 +63,9 @@ impl RunRecord {
 
 const SELECT_PAGE: &str = "
     SELECT
-        seq, run, file, description, node, facet, members, definition, event, version, started, ended,
-        outcome, exit_code, signal, error
+        seq, run, file, description, node, facet, members, definition, event, version,
+        commit_version, commit_author, commit_comment, transaction_id, changed,
+        started, ended, outcome, exit_code, signal, error
     FROM runs
     WHERE seq < :before
         AND (:watch IS NULL OR description = :watch OR file || ':' || description = :watch)
@@ -107,6 +112,7 @@ fn record(row: &Row<'_>) -> Result<RunRecord> {
         watch_type: column::read_facet(row)?.as_str().to_owned(),
         event: row.get("event")?,
         version: row.get("version")?,
+        cause: column::read_cause(row)?,
         started: Timestamp(started),
         seconds: took.map(|took| took.as_secs_f64()),
         outcome: row.get::<_, Option<String>>("outcome")?.unwrap_or_else(|| "running".into()),

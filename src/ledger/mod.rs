@@ -9,12 +9,14 @@
 //! record makes an update run again; it never loses one.
 //!
 //! * [`supervisor`] keeps the ledger usable, and reports its failures ([`event`], [`error`]).
-//! * [`queries`] are the daemon's writes and reads; [`records`] and [`outcome`] define their plain data.
+//! * [`queries`] are the daemon's writes and reads; [`records`], [`cause`] and [`outcome`] define their
+//!   plain data.
 //! * [`database`] is an open connection, [`files`] are the files below it, and [`checkpoint`] copies the
 //!   write-ahead log back into the database.
 //! * [`watches`], [`services`], [`runs`], [`history`] and [`member_history`] define the SQL statements,
 //!   [`column`] the formats of values, and [`retention`] deletes old runs.
 
+mod cause;
 mod checkpoint;
 mod column;
 mod database;
@@ -37,6 +39,7 @@ mod supervisor;
 mod tests;
 mod watches;
 
+pub use cause::RunCause;
 pub use event::LedgerEvent;
 pub use files::{DirInUse, FILE};
 pub use history::{RunFilter, RunRecord};

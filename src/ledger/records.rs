@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::cause::RunCause;
 use crate::action::proc::ProcessId;
-use crate::model::{Pause, Subject, Version, WatchKey};
+use crate::model::{CommitNote, Pause, Subject, Version, WatchKey};
 use crate::watch::{Event, Snapshot};
 
 /// The record of a watch.
@@ -18,6 +19,8 @@ pub struct WatchRecord<'a> {
     /// The fingerprint of the watch's present definition.
     pub definition: u64,
     pub snapshot: &'a Snapshot,
+    /// The commit that [`Snapshot::applied`] is the version of, if it is one.
+    pub applied_commit: Option<&'a CommitNote>,
     /// The text of the last failure of the present series.
     pub last_error: Option<&'a str>,
     /// When the update is tried again.
@@ -32,6 +35,7 @@ pub struct StoredWatch {
     pub definition: u64,
     /// [`Snapshot::applied`] is `None` if another definition than this one applied that version.
     pub snapshot: Snapshot,
+    pub applied_commit: Option<CommitNote>,
     pub last_error: Option<String>,
 }
 
@@ -58,6 +62,7 @@ pub struct Intent {
     pub definition: u64,
     pub version: Version,
     pub event: Event,
+    pub cause: RunCause,
     pub started: SystemTime,
     pub timeout: Option<Duration>,
 }

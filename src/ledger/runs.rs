@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, Result, Row, named_params};
 
+use super::cause::RunCause;
 use super::column;
 use super::outcome::RunOutcome;
 use super::records::{Intent, UnfinishedRun};
@@ -25,10 +26,12 @@ pub(super) struct Context {
 const INSERT_RUN: &str = "
     INSERT INTO runs (
         run, file, description, store, node, facet, members, definition,
-        incarnation, revision, version, event, started, timeout, boot
+        incarnation, revision, version, event, commit_version, commit_author, commit_comment, transaction_id,
+        changed, started, timeout, boot
     ) VALUES (
         :run, :file, :description, :store, :node, :facet, :members, :definition,
-        :incarnation, :revision, :version, :event, :started, :timeout, :boot
+        :incarnation, :revision, :version, :event, :commit_version, :commit_author, :commit_comment,
+        :transaction_id, :changed, :started, :timeout, :boot
     )";
 
 const STARTED: &str = "UPDATE runs SET pid = :pid, pid_started = :pid_started, timeout = :timeout
@@ -43,7 +46,9 @@ const ENDED: &str = "
     WHERE seq = :seq AND run = :run";
 
 pub(super) fn insert(connection: &Connection, context: &mut Context, intent: &Intent) -> Result<()> {
-    let Intent { run, watch, store, subject, definition, version, event, started, timeout } = intent;
+    let Intent { run, watch, store, subject, definition, version, event, cause, started, timeout } = intent;
+    let RunCause { commit, transaction, changed } = cause;
+    let commit = commit.as_deref();
     let definition = column::definition(*definition);
     let (facet, members) = column::facet(subject.facet, &definition);
     let seq = connection.prepare_cached(INSERT_RUN)?.insert(named_params! {
@@ -59,6 +64,11 @@ pub(super) fn insert(connection: &Connection, context: &mut Context, intent: &In
         ":revision": version.revision,
         ":version": version.number,
         ":event": event.as_str(),
+        ":commit_version": commit.map(|commit| commit.version),
+        ":commit_author": commit.map(|commit| &commit.author),
+        ":commit_comment": commit.map(|commit| &commit.comment),
+        ":transaction_id": transaction,
+        ":changed": changed.map(|changed| column::millis(changed.0)),
         ":started": column::millis(*started),
         ":timeout": timeout.map(column::duration),
         ":boot": &*context.boot,
@@ -167,6 +177,7 @@ fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<UnfinishedRun> {
             number: row.get("version")?,
         },
         event: column::read_event(row, "event")?.ok_or_else(|| column::invalid_column("event", "missing"))?,
+        cause: column::read_cause(row)?,
         started: column::read_time(row, "started")?,
         timeout: column::read_duration(row, "timeout")?,
     };

@@ -71,14 +71,27 @@ pub(super) fn identify(connection: &Connection) -> std::result::Result<Found, Le
 
 /// Whether a ledger of this version has the present tables.
 pub(super) fn is_present(connection: &Connection, version: i64) -> Result<bool> {
-    Ok(version == VERSION && !is_without(connection, "paused_until")? && !is_without(connection, "members")?)
+    for (table, column) in LATER {
+        if is_without(connection, table, column)? {
+            return Ok(false);
+        }
+    }
+    Ok(version == VERSION)
 }
 
-/// Whether the ledger is older than a column of its watches. Version 3 got some columns later than the
-/// others: an older program keeps a pause whose terms it does not see, and takes members for children.
-fn is_without(connection: &Connection, column: &str) -> Result<bool> {
-    let query = "SELECT count(*) FROM pragma_table_info('watches') WHERE name = ?1";
-    Ok(connection.query_row(query, [column], |row| row.get::<_, i64>(0))? == 0)
+/// The last column of each group that version 3 got later than the others. An older program keeps a pause
+/// whose terms it does not see, takes members for children, and records no commit.
+const LATER: [(&str, &str); 4] = [
+    ("watches", "paused_until"),
+    ("watches", "members"),
+    ("watches", "applied_commit_at"),
+    ("runs", "changed"),
+];
+
+/// Whether the ledger is older than a column of a table.
+fn is_without(connection: &Connection, table: &str, column: &str) -> Result<bool> {
+    let query = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2";
+    Ok(connection.query_row(query, [table, column], |row| row.get::<_, i64>(0))? == 0)
 }
 
 fn foreign() -> LedgerError {

@@ -22,6 +22,12 @@ CREATE TABLE watches (
     applied_number INTEGER, -- -1: the deletion of the node
     applied_definition TEXT, -- the definition that succeeded with it
     applied_at INTEGER,
+    applied_commit_version INTEGER, -- the commit that was applied; NULL if it was none
+    applied_commit_author TEXT,
+    applied_commit_comment TEXT,
+    -- The columns of the commit hold as long as this is applied_at. A Twitcher 2.0 that does not know them
+    -- changes applied_at alone.
+    applied_commit_at INTEGER,
     applied_size INTEGER, -- bytes, children or nodes, for guards to compare with; whatever the definition was
     discarded_incarnation INTEGER, -- what run_mode DISCARD last ignored
     discarded_revision INTEGER,
@@ -65,8 +71,13 @@ CREATE TABLE runs (
     definition TEXT NOT NULL,
     incarnation INTEGER NOT NULL,
     revision INTEGER NOT NULL,
-    version INTEGER NOT NULL, -- the action's TWITCHER_VERSION
+    version INTEGER NOT NULL, -- the action's TWITCHER_VERSION, unless the content is a commit
     event TEXT NOT NULL, -- the action's TWITCHER_EVENT
+    commit_version INTEGER, -- the action's TWITCHER_VERSION, if the content is a commit
+    commit_author TEXT, -- as the author wrote it, at most 255 bytes
+    commit_comment TEXT, -- likewise, at most 1,024 bytes
+    transaction_id TEXT, -- the store's, as its own tools show it
+    changed INTEGER, -- when the content was changed, by the store's clock
     started INTEGER NOT NULL,
     timeout INTEGER, -- in milliseconds, from the start of the process
     boot TEXT NOT NULL, -- /proc/sys/kernel/random/boot_id
@@ -92,6 +103,11 @@ SELECT
     store,
     node,
     version,
+    commit_version,
+    commit_author,
+    commit_comment,
+    transaction_id,
+    strftime('%Y-%m-%d %H:%M:%S', changed / 1000, 'unixepoch') AS changed_utc,
     strftime('%Y-%m-%d %H:%M:%S', started / 1000, 'unixepoch') AS started_utc,
     max(0, ended - started) / 1000.0 AS seconds, -- the clock may have been set back
     CASE outcome

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Result, Row, named_params};
 
 use super::column::{self, invalid_column};
 use super::records::{StoredWatch, WatchRecord};
-use crate::model::{Pause, Version, WatchKey};
+use crate::model::{CommitNote, Pause, Version, WatchKey};
 use crate::watch::{Event, Seen, Snapshot};
 
 /// How long a watch that left its file stays recorded. After a month it is unlikely to come back.
@@ -76,10 +76,17 @@ const UPSERT_WATCH: &str = "
 const UPDATE_APPLIED: &str = "
     UPDATE watches SET
         applied_incarnation = :incarnation, applied_revision = :revision, applied_number = :number,
-        applied_definition = :definition, applied_at = :at
+        applied_definition = :definition, applied_at = :at,
+        applied_commit_version = :commit_version, applied_commit_author = :commit_author,
+        applied_commit_comment = :commit_comment, applied_commit_at = :at
     WHERE file = :file AND description = :description
-        AND (applied_incarnation, applied_revision, applied_number, applied_definition)
-            IS NOT (:incarnation, :revision, :number, :definition)";
+        AND (
+            (applied_incarnation, applied_revision, applied_number, applied_definition)
+                IS NOT (:incarnation, :revision, :number, :definition)
+            -- The record is of a program that did not know commits.
+            OR :commit_version IS NOT NULL
+                AND (applied_commit_at, applied_commit_version) IS NOT (applied_at, :commit_version)
+        )";
 
 const SELECT_WATCHES: &str = "SELECT * FROM watches WHERE file = :file";
 
@@ -95,7 +102,8 @@ const RETIRE_WATCH: &str = "
     WHERE file = :file AND description = :description";
 
 pub(super) fn save_watch(connection: &Connection, record: &WatchRecord<'_>) -> Result<()> {
-    let WatchRecord { watch, store, subject, definition, snapshot, last_error, next_try } = *record;
+    let WatchRecord { watch, store, subject, definition, snapshot, applied_commit, last_error, next_try } =
+        *record;
     let Snapshot {
         seen,
         pending,
@@ -154,13 +162,14 @@ pub(super) fn save_watch(connection: &Connection, record: &WatchRecord<'_>) -> R
         ":next_try": next_try.map(column::millis),
         ":updated": now,
     })?;
-    applied.map_or(Ok(()), |version| apply(connection, watch, version, &definition, now))
+    applied.map_or(Ok(()), |version| apply(connection, watch, version, applied_commit, &definition, now))
 }
 
 fn apply(
     connection: &Connection,
     watch: &WatchKey,
     version: Version,
+    commit: Option<&CommitNote>,
     definition: &str,
     now: i64,
 ) -> Result<()> {
@@ -172,6 +181,9 @@ fn apply(
         ":number": version.number,
         ":definition": definition,
         ":at": now,
+        ":commit_version": commit.map(|commit| commit.version),
+        ":commit_author": commit.map(|commit| &commit.author),
+        ":commit_comment": commit.map(|commit| &commit.comment),
     })?;
     Ok(())
 }
@@ -203,9 +215,16 @@ fn stored(row: &Row<'_>) -> Result<(String, StoredWatch)> {
         stopped: row.get("stopped")?,
         pause: read_pause(row)?,
     };
+    let applied_commit = match snapshot.applied {
+        Some(_) if row.get::<_, Option<i64>>("applied_commit_at")? == row.get("applied_at")? => {
+            column::read_commit(row, "applied_commit")?
+        }
+        Some(_) | None => None,
+    };
     let definition = definition.ok_or_else(|| invalid_column("definition", "missing"))?;
     let (store, subject) = (row.get("store")?, column::read_subject(row)?);
-    let stored = StoredWatch { store, subject, definition, snapshot, last_error: row.get("last_error")? };
+    let last_error = row.get("last_error")?;
+    let stored = StoredWatch { store, subject, definition, snapshot, applied_commit, last_error };
     Ok((row.get("description")?, stored))
 }
 

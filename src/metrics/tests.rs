@@ -26,7 +26,7 @@ fn subject() -> Subject {
 }
 
 fn name<'a>(watch: &'a WatchKey, subject: &'a Subject) -> RunName<'a> {
-    RunName { watch, subject, number: RunId(1), id: "1-1", store: "default", pid: None }
+    RunName { watch, subject, number: RunId(1), id: "1-1", store: "default", pid: None, cause: None }
 }
 
 /// A watch whose last `failures` runs failed.

@@ -1,6 +1,7 @@
 //! Plain data that several rooms share. This room decides nothing, does no IO, and uses only [`crate::text`].
 
 mod blob;
+mod commit_note;
 mod decoding;
 mod exec_context;
 mod facts;
@@ -10,6 +11,7 @@ mod log_format;
 mod member;
 mod member_format;
 mod node_path;
+mod origin;
 mod pace;
 mod pause;
 mod policy;
@@ -25,6 +27,7 @@ mod watch_command;
 
 pub(crate) use blob::Exposed;
 pub use blob::{Blob, BlobCount, CountedBytes};
+pub use commit_note::CommitNote;
 pub use decoding::{Commit, Decoded, Format, Schema};
 pub use exec_context::{ExecContext, Output, Resource, UNLIMITED};
 pub use facts::Facts;
@@ -35,6 +38,7 @@ pub use member::{DataPart, Holder, Member, MemberAcl, MemberData, MemberName};
 pub use member_format::MemberFormat;
 pub(crate) use node_path::children;
 pub use node_path::{NodePath, NodePathError};
+pub use origin::{Origin, TransactionId};
 pub use pace::Pace;
 pub use pause::Pause;
 pub use policy::{Guard, OnFailure, Policy, Retry, RunMode, RunOnLoad, Share, Throttle};

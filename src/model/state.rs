@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Blob, Facet, Tree, Version};
+use super::{Blob, Facet, Origin, Tree, Version};
 
 /// The content of a subject. What the daemon decides by, it knows without a look at the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub enum State {
     Absent,
     Present {
         version: Version,
+        /// Nothing is decided by it, and two reports of one state may differ in it.
+        origin: Origin,
         content: Content,
     },
 }

@@ -4,6 +4,7 @@ use std::slice::from_ref;
 
 use super::event::{NodeRef, PreviousRun, ReloadCause, Report, RunReport, ServiceReport};
 use crate::action::output::{Printed, Stream};
+use crate::ledger::RunCause;
 use crate::model::{NodePath, StoreName, Subject, WatchKey};
 use crate::store::Exposure;
 
@@ -29,6 +30,8 @@ pub struct LogContext<'a> {
     pub operator: Option<&'a str>,
     /// What the action printed.
     pub output: Option<(Stream, &'a str)>,
+    /// What made the run. A line that the action printed has none: its run finds the others.
+    pub cause: Option<&'a RunCause>,
 }
 
 impl<'a> LogContext<'a> {
@@ -147,6 +150,7 @@ impl Report<'_> {
                 store: Some(run.store),
                 pid: what.pid().or(run.pid).map(Into::into),
                 output: what.output(),
+                cause: run.cause.filter(|_| !matches!(what, RunReport::Printed(_))),
                 ..LogContext::of_watch(&run.watch)
             },
             Report::PreviousRun { watch, what } => {

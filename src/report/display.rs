@@ -13,11 +13,14 @@ use crate::action::run::ExitStatus;
 use crate::ledger::LedgerEvent;
 use crate::model::{Facet, StoreName, Subject, Version, WatchCommand};
 use crate::store::Exposure;
-use crate::text::{Timestamp, count, printable, quoted};
+use crate::text::{Timestamp, count, printable, quoted, shortened};
 use crate::watch::{Event, Reason, RunId};
 
 /// How many runs a line names, as many as fit some lines of a terminal.
 const MAX_NAMED_RUNS: usize = 5;
+
+/// How many characters of a commit's author and comment a line has. The fields of the line have more.
+const MAX_COMMIT: usize = 200;
 
 /// The number of a deletion.
 const DELETION: i64 = Version::DELETION.number;
@@ -120,7 +123,14 @@ impl fmt::Display for Report<'_> {
             Report::WatchAdded { watch, node } => write!(f, "{watch}: watches {node}"),
             Report::WatchChanged { watch, node } => write!(f, "{watch}: changed, watches {node}"),
             Report::WatchRemoved { watch } => write!(f, "{watch}: removed"),
-            Report::Run { run, what } => write!(f, "{run}: {what}"),
+            Report::Run { run, what } => {
+                write!(f, "{run}: {what}")?;
+                let is_started = matches!(what, RunReport::Started { .. });
+                match run.cause.and_then(|cause| cause.commit.as_ref()).filter(|_| is_started) {
+                    Some(commit) => write!(f, ", {}", shortened(&commit.to_string(), MAX_COMMIT)),
+                    None => Ok(()),
+                }
+            }
             Report::PreviousRun { watch, what } => match what {
                 PreviousRun::StillRunning { run, id, pid } => {
                     write!(f, "{watch} run {run}: pid {pid} still runs as {id} of an earlier daemon")

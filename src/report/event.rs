@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::action::output::Printed;
 use crate::action::run::ExitStatus;
 use crate::action::spawn::StartError;
-use crate::ledger::LedgerEvent;
+use crate::ledger::{LedgerEvent, RunCause};
 use crate::model::{Facet, Holder, MemberName, Pause, StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
 use crate::service::CheckResult;
 use crate::store::Exposure;
@@ -266,6 +266,8 @@ pub struct RunName<'a> {
     pub store: &'a str,
     /// Its process, where it is known.
     pub pid: Option<i32>,
+    /// What made it, where that is known.
+    pub cause: Option<&'a RunCause>,
 }
 
 /// The fate of a run that an earlier daemon started.

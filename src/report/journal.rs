@@ -12,6 +12,7 @@ use super::context::LogContext;
 use super::level::Level;
 use super::line::{LogLine, MAX_LINE_BYTES};
 use super::output::{LogDaemon, SEND_TIMEOUT};
+use crate::text::printable;
 
 /// Whether stdout or stderr goes to the journal.
 ///
@@ -69,8 +70,20 @@ pub fn fields(context: &LogContext<'_>) -> Vec<u8> {
     let node = context.subject.map(|subject| &subject.path).or(context.member);
     let node = node.map(|path| ("TWITCHER_ZNODE", path.to_string()));
     let service = context.service.map(|service| ("TWITCHER_SERVICE", service.to_string()));
+    let commit = context.cause.and_then(|cause| cause.commit.as_ref());
+    // `journalctl` may show the values as they are.
+    let commit = commit.into_iter().flat_map(|commit| {
+        [
+            ("TWITCHER_COMMIT_VERSION", commit.version.to_string()),
+            ("TWITCHER_COMMIT_AUTHOR", printable(commit.author.as_bytes())),
+            ("TWITCHER_COMMIT_COMMENT", printable(commit.comment.as_bytes())),
+        ]
+    });
+    let transaction = context.cause.and_then(|cause| cause.transaction.clone());
+    let transaction = transaction.map(|id| ("TWITCHER_TRANSACTION", id));
     let mut fields = Vec::new();
-    for (name, value) in run.into_iter().chain(node).chain(service).chain(watches) {
+    let cause = commit.chain(transaction);
+    for (name, value) in run.into_iter().chain(node).chain(service).chain(watches).chain(cause) {
         if fields.len() + value.len() < MAX_LINE_BYTES {
             add(&mut fields, name, &value);
         }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::context::LogContext;
 use super::level::Level;
 use crate::action::output::Stream;
-use crate::model::{NodePath, WatchKey};
+use crate::model::{CommitNote, NodePath, WatchKey};
 use crate::text::{TIMESTAMP_FORMAT, escaped_json};
 
 /// One line. The manual twitcher.toml(5) documents the fields, which are stable: fields may be added.
@@ -36,6 +36,12 @@ struct JsonLine<'a> {
     run: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<i64>,
+    /// The commit that a run was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<&'a CommitNote>,
+    /// The store's transaction that made a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction: Option<&'a str>,
     /// The operator who gave a command.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'a str>,
@@ -68,6 +74,8 @@ pub fn encode(at: OffsetDateTime, level: Level, message: &str, context: &LogCont
         node: context.subject.map(|subject| &subject.path).or(context.member).map(NodePath::as_str),
         run: context.run,
         pid: context.pid,
+        commit: context.cause.and_then(|cause| cause.commit.as_deref()),
+        transaction: context.cause.and_then(|cause| cause.transaction.as_deref()),
         by: context.operator,
         stream: context.output.map(|(stream, _)| match stream {
             Stream::Stdout => "stdout",

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::message::{StoreCommand, StoreEvent};
-use crate::model::{Blob, Content, NodeContent, NodeSubject, State, Version};
+use crate::model::{Blob, Content, NodeContent, NodeSubject, Origin, State, Version};
 use crate::sys::BlobWriter;
 
 /// A key of a store's settings, such as `tls.key`, and what is wrong with its value.
@@ -68,6 +68,7 @@ pub(super) enum Observation {
     Absent,
     Present {
         version: Version,
+        origin: Origin,
         content: NodeContent,
     },
     /// The node exists but cannot be read, for this reason. See [`StoreEvent::Unreadable`].
@@ -80,8 +81,9 @@ impl Observation {
         let subject = subject.into();
         match self {
             Self::Absent => StoreEvent::Observed { subject, state: State::Absent },
-            Self::Present { version, content } => {
-                StoreEvent::Observed { subject, state: State::Present { version, content: sealed(content) } }
+            Self::Present { version, origin, content } => {
+                let state = State::Present { version, origin, content: sealed(content) };
+                StoreEvent::Observed { subject, state }
             }
             Self::Unreadable(reason) => StoreEvent::Unreadable { subject, reason },
         }

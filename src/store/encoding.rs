@@ -14,7 +14,9 @@ use thiserror::Error;
 use super::message::StoreEvent;
 use crate::content::BlobReader;
 use crate::content::node_line::write_piece;
-use crate::model::{Blob, Content, Facet, NodePath, NodePathError, State, Subject, Tree, TreeNode, Version};
+use crate::model::{
+    Blob, Content, Facet, NodePath, NodePathError, Origin, State, Subject, Tree, TreeNode, Version,
+};
 use crate::sys::BlobWriter;
 
 /// The most nodes of a tree. Each costs the server two watches, and the daemon some kilobytes.
@@ -38,7 +40,12 @@ const MEMBER_BYTES: u64 = 7;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateHeader {
     Absent,
-    Present { version: Version, content: ContentHeader },
+    Present {
+        version: Version,
+        #[serde(default)]
+        origin: Origin,
+        content: ContentHeader,
+    },
 }
 
 /// A [`Content`] without its bytes.
@@ -87,10 +94,10 @@ impl StoreEvent {
         let Ok(event) = self.try_map(|_, state| -> Result<StateHeader, std::convert::Infallible> {
             Ok(match state {
                 State::Absent => StateHeader::Absent,
-                State::Present { version, content } => {
+                State::Present { version, origin, content } => {
                     let header = ContentHeader::of(&content);
                     bytes = Some(content.into_blob());
-                    StateHeader::Present { version, content: header }
+                    StateHeader::Present { version, origin, content: header }
                 }
             })
         });
@@ -106,8 +113,8 @@ impl StoreEvent<StateHeader> {
         let event = self.try_map(|subject, state| match (state, bytes.take()) {
             (StateHeader::Absent, None) => Ok(State::Absent),
             (StateHeader::Present { version, .. }, _) if version.is_deletion() => Err(DecodeError::Deletion),
-            (StateHeader::Present { version, content }, Some(blob)) => {
-                Ok(State::Present { version, content: content.decode(subject, blob, before)? })
+            (StateHeader::Present { version, origin, content }, Some(blob)) => {
+                Ok(State::Present { version, origin, content: content.decode(subject, blob, before)? })
             }
             (StateHeader::Absent, Some(_)) | (StateHeader::Present { .. }, None) => Err(DecodeError::Blob),
         })?;

@@ -23,7 +23,7 @@ pub use hash::StableHash;
 pub use merge::{Merged, merge};
 pub use printable::{is_hidden, is_invisible, printable};
 pub use quoted::quoted;
-pub use shortened::shortened;
+pub use shortened::{shortened, within_bytes};
 pub use span::parse_span;
 pub use suggest::{did_you_mean, suggest};
 pub(crate) use timestamp::TIMESTAMP_FORMAT;

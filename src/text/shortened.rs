@@ -10,9 +10,27 @@ pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
+/// Returns the text, or if it has more than `most` bytes, as much of it as fits there with `…` behind it.
+/// `most` must have room for that mark.
+pub fn within_bytes(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return text.into();
+    }
+    let room = most.saturating_sub('…'.len_utf8());
+    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", &text[..end]).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_cut_within_its_bytes_behind_whole_characters() {
+        for (text, expected) in [("", ""), ("äöü", "äöü"), ("äöüx", "ä…"), ("abcdefg", "abc…"), ("漢字漢", "漢…")] {
+            assert_eq!(within_bytes(text, 6), expected);
+        }
+    }
 
     #[test]
     fn a_text_is_cut_behind_whole_characters() {

@@ -1,7 +1,7 @@
 //! Points in time as text: RFC 3339, UTC, with milliseconds.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use time::OffsetDateTime;
@@ -29,6 +29,16 @@ const SECONDS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
 impl Timestamp {
+    /// The end of the year 9999, the last year that RFC 3339 can write, in milliseconds since 1970-01-01 UTC.
+    pub const MAX_MILLIS: i64 = 253_402_300_799_999;
+
+    /// Makes a time of milliseconds since 1970-01-01 UTC. `None` if it lies before, or after the year 9999.
+    pub fn from_millis(millis: i64) -> Option<Self> {
+        let millis = u64::try_from(millis.min(Self::MAX_MILLIS + 1)).ok()?;
+        let time = UNIX_EPOCH + Duration::from_millis(millis);
+        (millis <= Self::MAX_MILLIS.unsigned_abs()).then_some(Self(time))
+    }
+
     /// Returns `2026-11-21T16:13:31Z`, the shorter form for tables.
     pub fn to_the_second(self) -> String {
         OffsetDateTime::from(self.0).format(SECONDS).unwrap_or_default()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Event, HoldReason, Snapshot};
-use crate::model::{Content, Decoded, Pause, Policy, State, Version};
+use crate::model::{Content, Decoded, Origin, Pause, Policy, State, Version};
 
 /// The time since an arbitrary origin, from a monotonic clock, so that setting the wall clock moves no
 /// timeout.
@@ -31,6 +31,7 @@ pub struct DecodingId(pub u64);
 pub struct Update {
     pub event: Event,
     pub version: Version,
+    pub origin: Origin,
     pub content: Content,
     /// The content in the form in which the action gets it, if the watch has `decode`.
     pub decoded: Option<Decoded>,
@@ -39,7 +40,8 @@ pub struct Update {
 impl Update {
     pub(super) fn deletion() -> Self {
         let content = Content::Data([].into());
-        Self { event: Event::Deleted, version: Version::DELETION, content, decoded: None }
+        let (version, origin) = (Version::DELETION, Origin::UNKNOWN);
+        Self { event: Event::Deleted, version, origin, content, decoded: None }
     }
 }
 

@@ -7,7 +7,7 @@ use super::past::Past;
 use super::seldom::Seldom;
 use super::waiting::{Queue, Undecoded, Waiting};
 use super::{Event, Generator, Held, HoldReason, Reason, RunId, Seen, Snapshot, Time, Update};
-use crate::model::{Content, Decoded, Pause, Policy, RunOnLoad, Version};
+use crate::model::{Content, Decoded, Origin, Pause, Policy, RunOnLoad, Version};
 
 /// One watch: what it knows of its node, its runs, and the updates that wait to run.
 #[derive(Debug)]
@@ -116,6 +116,7 @@ impl Run {
 pub(super) struct RunUpdate {
     pub(super) event: Event,
     pub(super) version: Version,
+    pub(super) origin: Origin,
     /// The size of the content.
     pub(super) size: u64,
     /// The content, as long as the update may have to run again. A large node has many runs in PARALLEL, so
@@ -126,15 +127,15 @@ pub(super) struct RunUpdate {
 
 impl RunUpdate {
     pub(super) fn of(update: &Update) -> Self {
-        let Update { event, version, content, decoded } = update;
+        let Update { event, version, origin, content, decoded } = update;
         let (size, content, decoded) = (content.size(), Some(content.clone()), decoded.clone());
-        Self { event: *event, version: *version, size, content, decoded }
+        Self { event: *event, version: *version, origin: *origin, size, content, decoded }
     }
 
     /// Returns the update if it can run again as it is.
     pub(super) fn again(self) -> Option<Update> {
-        let Self { event, version, size: _, content, decoded } = self;
-        Some(Update { event, version, content: content?, decoded })
+        let Self { event, version, origin, size: _, content, decoded } = self;
+        Some(Update { event, version, origin, content: content?, decoded })
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::model::{
-    Content, OnFailure, Pause, Policy, Retry, RunMode, RunOnLoad, State, Throttle, Version, WatchCommand,
+    Content, OnFailure, Origin, Pause, Policy, Retry, RunMode, RunOnLoad, State, Throttle, TransactionId,
+    Version, WatchCommand,
 };
 
 mod commands;
@@ -121,17 +122,22 @@ fn content(revision: i64) -> Content {
     Content::Data(revision.to_be_bytes().as_slice().into())
 }
 
+fn origin(revision: i64) -> Origin {
+    Origin { transaction: Some(TransactionId::Zxid(revision)), at: Some(revision) }
+}
+
 fn version(incarnation: i64, revision: i64) -> Version {
     Version { incarnation, revision, number: revision }
 }
 
 fn present(incarnation: i64, revision: i64) -> State {
-    State::Present { version: version(incarnation, revision), content: content(revision) }
+    let (version, origin) = (version(incarnation, revision), origin(revision));
+    State::Present { version, origin, content: content(revision) }
 }
 
 fn spawn(run: u64, event: Event, incarnation: i64, revision: i64) -> Effect {
     let (version, content) = (version(incarnation, revision), content(revision));
-    let update = Update { event, version, content, decoded: None };
+    let update = Update { event, version, origin: origin(revision), content, decoded: None };
     Effect::Spawn { run: RunId(run), update, since: Time::ZERO }
 }
 

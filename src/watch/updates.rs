@@ -13,7 +13,7 @@ impl Watch {
             Life::Retired | Life::Stopping => return None,
         }
         self.observed = true;
-        let State::Present { version, content } = state else {
+        let State::Present { version, origin, content } = state else {
             return self.observe_absence(effects);
         };
         let before = self.seen.replace(Seen::Present(version));
@@ -35,7 +35,7 @@ impl Watch {
                 (None, None) => return None,
             },
         };
-        Some(Update { event, version, content, decoded: None })
+        Some(Update { event, version, origin, content, decoded: None })
     }
 
     /// Takes the report that the node does not exist. Returns an update if this is a deletion to run for.

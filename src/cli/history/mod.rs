@@ -16,7 +16,7 @@ use crate::cli::shared::stdout::{print, print_json};
 use crate::cli::shared::table::{self, Cell, Column, Table, duration};
 use crate::cli::shared::when;
 use crate::control::client;
-use crate::ledger::{Ledger, RunFilter, RunRecord};
+use crate::ledger::{Ledger, RunCause, RunFilter, RunRecord};
 use crate::report::short_version;
 use crate::text::Timestamp;
 
@@ -131,7 +131,7 @@ fn whole_table(runs: &[RunRecord]) -> String {
     let mut table = Table::new(COLUMNS);
     for run in runs {
         let texts = (run.started.to_the_second(), run.version.to_string(), run.run.clone());
-        table.row(row(run, texts));
+        table.row(row(run, texts, run.cause.summary(None)));
     }
     table.render(None, &[])
 }
@@ -139,11 +139,19 @@ fn whole_table(runs: &[RunRecord]) -> String {
 /// The table for a terminal. `newest` is the newest run of all watches.
 fn short_table(runs: &[RunRecord], newest: Option<&RunRecord>, width: usize, now: SystemTime) -> String {
     let mut table = Table::new(COLUMNS);
+    let mut without = &[CHANGE][..];
     for run in runs {
         let version = short_version(run.version, &run.watch_type, now);
-        table.row(row(run, (run.started.short(now), version, short_id(&run.run, newest))));
+        let RunCause { commit, transaction, changed: _ } = &run.cause;
+        // The version of a file is its time already.
+        let is_news = commit.is_some() || transaction.is_some();
+        let change = run.cause.summary(Some(now)).filter(|_| is_news);
+        if change.is_some() {
+            without = &[];
+        }
+        table.row(row(run, (run.started.short(now), version, short_id(&run.run, newest)), change));
     }
-    table.render(Some(width), &[])
+    table.render(Some(width), without)
 }
 
 /// Returns the run's number if `twitcher logs` takes it for this run. Each daemon counts from 1, so a run of
@@ -156,7 +164,10 @@ fn short_id(run: &str, newest: Option<&RunRecord>) -> String {
     }
 }
 
-const COLUMNS: [Column; 7] = [
+/// The name of the column that says what made a run.
+const CHANGE: &str = "CHANGE";
+
+const COLUMNS: [Column; 8] = [
     Column::whole("STARTED"),
     Column::whole("WATCH"),
     Column::optional("EVENT"),
@@ -164,9 +175,14 @@ const COLUMNS: [Column; 7] = [
     Column::optional("TOOK"),
     Column::words("OUTCOME"),
     Column::whole("RUN"),
+    Column::words(CHANGE),
 ];
 
-fn row(run: &RunRecord, (started, version, id): (String, String, String)) -> [Cell; 7] {
+fn row(
+    run: &RunRecord,
+    (started, version, id): (String, String, String),
+    change: Option<String>,
+) -> [Cell; 8] {
     let style = match run.outcome.as_str() {
         "success" => table::GOOD,
         "running" => table::BUSY,
@@ -181,5 +197,9 @@ fn row(run: &RunRecord, (started, version, id): (String, String, String)) -> [Ce
         run.seconds.map_or("-".to_owned(), duration).into(),
         Cell::new(run.summary(), style),
         id.into(),
+        change.unwrap_or_default().into(),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,12 +54,15 @@ pub fn show(ended: &mut FinalStatus) -> String {
     format!("{watches}\n{}", table.render(table::terminal_width(), &[]))
 }
 
-fn why(watch: &WatchStatus, PlannedRun { event, version, why, .. }: &PlannedRun) -> String {
+fn why(watch: &WatchStatus, PlannedRun { event, version, commit, why, .. }: &PlannedRun) -> String {
     if *event == Event::Deleted.as_str() {
         return format!("{event}: {why}");
     }
     let version = short_version(*version, &watch.watch_type, SystemTime::now());
-    format!("{event}, version {version}: {why}")
+    match commit {
+        Some(commit) => format!("{event}, version {version}: {why}; {commit}"),
+        None => format!("{event}, version {version}: {why}"),
+    }
 }
 
 fn why_not(watch: &WatchStatus) -> String {

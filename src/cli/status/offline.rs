@@ -15,7 +15,7 @@ pub fn watches(ledger: &mut Ledger) -> Result<Vec<WatchStatus>, String> {
 
 fn status(key: &WatchKey, stored: StoredWatch) -> WatchStatus {
     let state = condition(&stored).as_str().to_owned();
-    let StoredWatch { store, subject, snapshot, last_error, .. } = stored;
+    let StoredWatch { store, subject, snapshot, applied_commit, last_error, definition: _ } = stored;
     let version = match snapshot.seen {
         Some(Seen::Present(version)) => Some(version.number),
         Some(Seen::Absent) | None => None,
@@ -38,6 +38,7 @@ fn status(key: &WatchKey, stored: StoredWatch) -> WatchStatus {
             .applied
             .filter(|applied| !applied.is_deletion())
             .map(|applied| applied.number),
+        applied_commit,
         runs: Vec::new(),
         waiting: usize::from(snapshot.pending.is_some()),
         next_start_seconds: None,

@@ -153,6 +153,7 @@ fn short_notes(watch: &WatchStatus, now: SystemTime) -> Vec<String> {
     if watch.failures > 1 {
         notes.push(format!("{} failures", watch.failures));
     }
+    notes.extend(commits(watch));
     if notes.is_empty() {
         notes.extend(watch.last_run.as_ref().map(outcome));
     }
@@ -195,7 +196,22 @@ fn notes(watch: &WatchStatus, now: Option<SystemTime>) -> Vec<String> {
         failures => notes.push(format!("{failures} failures in a row")),
     }
     notes.extend(reasons(watch));
+    notes.extend(commits(watch));
     notes
+}
+
+/// Returns the commit that the action was given last, and the one that it succeeded with last if that is
+/// another.
+fn commits(watch: &WatchStatus) -> Vec<String> {
+    let last_run = watch.last_run.as_ref().map(|run| &run.cause);
+    let given = watch.runs.last().map(|run| &run.cause).or(last_run);
+    let given = given.and_then(|cause| cause.commit.as_deref());
+    match (given, watch.applied_commit.as_ref()) {
+        (Some(given), Some(applied)) if given != applied => {
+            vec![given.to_string(), format!("applied {applied}")]
+        }
+        (given, applied) => given.or(applied).map(ToString::to_string).into_iter().collect(),
+    }
 }
 
 /// Returns who paused a watch, when, until when and why, as far as that is known.

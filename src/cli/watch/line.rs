@@ -73,7 +73,7 @@ impl Follower {
         let (version, content) = match state {
             State::Absent if before == Some(Seen::Absent) && !recovered => return None,
             State::Absent => return Some(EventLine::new(subject, "absent", now)),
-            State::Present { version, content } => (*version, content),
+            State::Present { version, content, .. } => (*version, content),
         };
         let change = before.and_then(|before| before.change(version, subject.facet));
         let event = match change {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn present(incarnation: i64, revision: i64, content: Content) -> State {
-        State::Present { version: Version { incarnation, revision, number: revision }, content }
+        State::Present { version: Version { incarnation, revision, number: revision }, origin: Default::default(), content }
     }
 
     fn data(incarnation: i64, revision: i64, bytes: &[u8]) -> State {

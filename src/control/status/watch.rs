@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::RunRecord;
-use crate::model::{Facet, Pause, StoreName, WatchKey};
+use crate::ledger::{RunCause, RunRecord};
+use crate::model::{CommitNote, Facet, Pause, StoreName, WatchKey};
 use crate::text::Timestamp;
 
 /// A line of `GET /v1/watches`.
@@ -32,6 +32,9 @@ pub struct WatchStatus {
     pub version: Option<i64>,
     /// The version with which the action last succeeded under the present definition.
     pub applied_version: Option<i64>,
+    /// The commit that this version is; `null` if it is none.
+    #[serde(default)]
+    pub applied_commit: Option<CommitNote>,
     /// The live runs of its action.
     pub runs: Vec<RunStatus>,
     /// How many updates wait.
@@ -86,6 +89,8 @@ pub struct RunStatus {
     pub pid: Option<i32>,
     pub event: String,
     pub version: i64,
+    #[serde(flatten)]
+    pub cause: RunCause,
     pub started: Timestamp,
     pub seconds: f64,
     /// The time since the daemon sent SIGKILL; `null` if it did not.

@@ -3,21 +3,23 @@ use std::path::Path;
 use super::*;
 use crate::action::spawn::hangs;
 use crate::daemon::fixtures::{block_on, key, reporter, spec, subject, version};
-use crate::model::{Action, Content};
+use crate::ledger::RunCause;
+use crate::model::{Action, Content, Origin};
 use crate::sys::Step;
 use crate::watch::Event;
 
 fn pending(runs: &Runs) -> PendingStart {
-    let update =
-        Update { event: Event::Load, version: version(1), content: Content::Data([].into()), decoded: None };
+    let (version, content) = (version(1), Content::Data([].into()));
+    let update = Update { event: Event::Load, version, origin: Origin::UNKNOWN, content, decoded: None };
     let intent = Intent {
         run: runs.full_id(RunId(7)),
         watch: key("a"),
         store: "default".into(),
         subject: subject("/n"),
         definition: 1,
-        version: version(1),
+        version,
         event: Event::Load,
+        cause: RunCause::default(),
         started: std::time::SystemTime::now(),
         timeout: None,
     };

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use super::applied::Applied;
 use crate::action::payload::Payload;
-use crate::ledger::{Intent, RunOutcome};
-use crate::model::{Blob, Content, Facet, Identity, WatchKey, WatchSpec};
-use crate::watch::{Event, RunId, RunResult, Time, Update, Watch};
+use crate::ledger::{Intent, RunCause, RunOutcome};
+use crate::model::{Blob, CommitNote, Content, Facet, Identity, Version, WatchKey, WatchSpec};
+use crate::watch::{Event, RunId, RunResult, Snapshot, Time, Update, Watch};
 
 /// How many held or superseded updates of a watch the log warns of within [`WARNING_WINDOW`], and how many
 /// deletions it tells of. The writer of the node decides how many there are.
@@ -38,6 +38,16 @@ pub struct Entry {
     /// What the action was given of a tree, in the present definition. Boxed, because few watches have a
     /// tree.
     applied: Option<Box<Applied>>,
+    /// Boxed, because few watches have commits.
+    applied_commit: Option<Box<AppliedCommit>>,
+}
+
+/// The commit that the action succeeded with last, in the present definition.
+struct AppliedCommit {
+    /// `None` if a former daemon's run succeeded with it.
+    run: Option<RunId>,
+    version: Version,
+    commit: Arc<CommitNote>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "hardly any is small, and each lies in a box already")]
@@ -57,7 +67,8 @@ pub struct LastFailure {
 pub struct LastRun {
     pub run: RunId,
     pub event: Event,
-    pub version: i64,
+    pub version: Version,
+    pub cause: RunCause,
     pub started: SystemTime,
     pub took: Duration,
     /// If the run was not started, [`LastFailure::what`] tells why.
@@ -66,8 +77,8 @@ pub struct LastRun {
 
 impl LastRun {
     pub fn new(run: RunId, intent: &Intent, took: Duration, outcome: RunOutcome<'static>) -> Self {
-        let Intent { event, version, started, .. } = *intent;
-        Self { run, event, version: version.number, started, took, outcome }
+        let Intent { event, version, ref cause, started, .. } = *intent;
+        Self { run, event, version, cause: cause.clone(), started, took, outcome }
     }
 }
 
@@ -106,6 +117,7 @@ impl Entry {
             last_run: None,
             logs: None,
             applied: None,
+            applied_commit: None,
         }
     }
 
@@ -132,7 +144,7 @@ impl Entry {
 
     /// Forgets how its last runs went.
     pub(super) fn forget_runs(&mut self) {
-        (self.failure, self.applied) = (None, None);
+        (self.failure, self.applied, self.applied_commit) = (None, None, None);
     }
 
     pub fn key(&self) -> &WatchKey {
@@ -216,8 +228,35 @@ impl Entry {
         self.failure.as_mut().map(|failure| failure.next_try = Some(at)).is_some()
     }
 
+    /// The commit that the version applied is, if it is one. `snapshot` is that of [`Self::watch`].
+    pub fn applied_commit(&self, snapshot: &Snapshot) -> Option<&CommitNote> {
+        let (noted, applied) = (self.applied_commit.as_ref()?, snapshot.applied?);
+        // A run of another definition, or one that was overtaken, applied something else.
+        noted.version.is_same_state(applied).then_some(&noted.commit)
+    }
+
+    /// Notes which commit the version is that a former daemon applied.
+    pub(in crate::daemon) fn recall_commit(&mut self, commit: CommitNote) {
+        let applied = self.watch.snapshot().applied;
+        let recalled =
+            applied.map(|version| AppliedCommit { run: None, version, commit: Arc::new(commit) });
+        self.applied_commit = recalled.map(Box::new);
+    }
+
+    fn note_commit(&mut self, last: &LastRun) {
+        let Some(commit) = last.cause.commit.clone() else { return };
+        // In PARALLEL a newer run may have succeeded before.
+        if self.applied_commit.as_ref().is_none_or(|noted| noted.run < Some(last.run)) {
+            let noted = AppliedCommit { run: Some(last.run), version: last.version, commit };
+            self.applied_commit = Some(Box::new(noted));
+        }
+    }
+
     /// Notes how a run went. `what` puts a failure into words.
     pub fn note_run(&mut self, last: LastRun, result: RunResult, what: impl FnOnce() -> String) {
+        if result == RunResult::Succeeded {
+            self.note_commit(&last);
+        }
         self.last_run = Some(Box::new(last));
         match result {
             RunResult::Succeeded => self.failure = None,

@@ -20,8 +20,9 @@ use tempfile::TempDir;
 
 use super::limits::Limits;
 use super::retention::Retention;
-use super::{FILE, Intent, Ledger, LedgerEvent, RunOutcome, StoredWatch, WatchRecord};
-use crate::model::{Facet, NodePath, Pause, Subject, Version, WatchKey};
+use super::{FILE, Intent, Ledger, LedgerEvent, RunCause, RunOutcome, StoredWatch, WatchRecord};
+use crate::model::{CommitNote, Facet, NodePath, Pause, Subject, Version, WatchKey};
+use crate::text::Timestamp;
 use crate::watch::{Event, Seen, Snapshot};
 
 const STORE: &str = "default zk:/";
@@ -149,6 +150,11 @@ fn pause() -> Pause {
     }
 }
 
+/// A commit whose author wrote what an operator's terminal might obey.
+fn commit() -> CommitNote {
+    CommitNote { version: 7, author: "gian\0\u{1b}[31m".into(), comment: "rofl\n\u{202e}".into() }
+}
+
 fn save_watch_as(ledger: &mut Ledger, description: &str, definition: u64, snapshot: &Snapshot) {
     ledger.save_watch(&WatchRecord {
         watch: &watch(description),
@@ -156,6 +162,7 @@ fn save_watch_as(ledger: &mut Ledger, description: &str, definition: u64, snapsh
         subject: &subject("/git/head", Facet::Data),
         definition,
         snapshot,
+        applied_commit: Some(&commit()),
         last_error: Some("exit code 1"),
         next_try: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(60)),
     });
@@ -181,6 +188,11 @@ fn intent(run: &str) -> Intent {
         definition: 7,
         version: version(4),
         event: Event::Children,
+        cause: RunCause {
+            commit: Some(commit().into()),
+            transaction: Some("0x1000001f3".into()),
+            changed: Timestamp::from_millis(1_795_277_611_042),
+        },
         started: run_start(),
         timeout: Some(Duration::from_millis(1_500)),
     }

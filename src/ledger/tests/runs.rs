@@ -165,3 +165,30 @@ fn numbers_that_no_daemon_writes_do_no_harm() {
         assert_eq!(ledger.next_event(), None);
     }
 }
+
+#[test]
+fn the_history_says_what_made_each_run_and_keeps_it() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    record_intents(&mut ledger, "commit");
+    let plain = Intent { cause: RunCause { commit: None, ..intent("x").cause }, ..intent("plain") };
+    let unknown = Intent { cause: RunCause::default(), ..intent("unknown") };
+    ledger.record_intents([plain.clone(), unknown.clone()].iter());
+    ledger.ended("commit", RunOutcome::Exited(0), b"");
+    drop(ledger);
+    let mut ledger = dir.open();
+    let runs = ledger.history(&RunFilter::default(), None, 10).unwrap();
+    let causes: Vec<_> = runs.into_iter().map(|(_, run)| run.cause).collect();
+    assert_eq!(causes, [unknown.cause, plain.cause, intent("commit").cause]);
+    let json = serde_json::to_value(ledger.history(&RunFilter::default(), None, 3).unwrap()).unwrap();
+    let [plain, commit] = [1, 2].map(|row: usize| &json[row][1]);
+    assert_eq!(plain["commit"], serde_json::Value::Null);
+    assert_eq!((&plain["transaction"], &plain["changed"]), (&"0x1000001f3".into(), &"2026-11-21T16:13:31.042Z".into()));
+    assert_eq!(
+        commit["commit"],
+        serde_json::json!({ "version": 7, "author": "gian\0\u{1b}[31m", "comment": "rofl\n\u{202e}" })
+    );
+    let rows = dir.select("SELECT commit_version, transaction_id, changed_utc FROM history");
+    let known = "0x1000001f3|2026-11-21 16:13:31";
+    assert_eq!(rows, [format!("7|{known}"), format!("|{known}"), "||".to_owned()]);
+}

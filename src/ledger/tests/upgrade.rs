@@ -21,6 +21,7 @@ fn downgrade(dir: &TestDir) {
     }
     drop_members(&shell);
     drop_pauses(&shell);
+    drop_causes(&shell);
     shell.pragma_update(None, "user_version", 2).unwrap();
 }
 
@@ -36,6 +37,70 @@ fn drop_pauses(shell: &Connection) {
     for column in ["by", "why", "at", "until"] {
         shell.execute(&format!("ALTER TABLE watches DROP COLUMN paused_{column}"), []).unwrap();
     }
+}
+
+/// Removes what version 3 got with the audit of commits.
+fn drop_causes(shell: &Connection) {
+    // The view names the columns.
+    shell.execute("DROP VIEW history", []).unwrap();
+    for column in ["version", "author", "comment", "at"] {
+        let drop = format!("ALTER TABLE watches DROP COLUMN applied_commit_{column}");
+        shell.execute(&drop, []).unwrap();
+    }
+    for column in ["commit_version", "commit_author", "commit_comment", "transaction_id", "changed"] {
+        shell.execute(&format!("ALTER TABLE runs DROP COLUMN {column}"), []).unwrap();
+    }
+}
+
+/// A run of which nobody knows what made it.
+fn uncaused(run: &str) -> Intent {
+    Intent { cause: RunCause::default(), ..intent(run) }
+}
+
+#[test]
+fn a_ledger_from_before_the_commits_goes_on_with_all_that_it_records() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    save_watch(&mut ledger, "pull");
+    record_intents(&mut ledger, "a");
+    ledger.ended("a", RunOutcome::Exited(0), b"printed");
+    record_intents(&mut ledger, "b");
+    drop(ledger);
+    drop_causes(&Connection::open(dir.path(FILE)).unwrap());
+    let other = TestDir::new();
+    assert!(copy(dir.root(), other.root()).unwrap());
+    for dir in [dir, other] {
+        let mut ledger = dir.open();
+        assert_eq!(ledger.next_event(), None);
+        let stored = stored_watch(&mut ledger, "pull").unwrap();
+        assert_eq!((stored.snapshot, stored.applied_commit), (full_snapshot(), None));
+        let unfinished: Vec<_> = ledger.unfinished().into_iter().map(|run| run.intent).collect();
+        assert_eq!(unfinished, [uncaused("b")]);
+        record_intents(&mut ledger, "c");
+        save_watch(&mut ledger, "pull");
+        let runs = ledger.history(&RunFilter::default(), None, 10).unwrap();
+        let causes: Vec<_> = runs.iter().map(|(_, run)| (run.run.as_str(), &run.cause)).collect();
+        let unknown = RunCause::default();
+        assert_eq!(causes, [("c", &intent("c").cause), ("b", &unknown), ("a", &unknown)]);
+        drop(ledger);
+        assert_eq!(dir.select("SELECT user_version FROM pragma_user_version"), ["3"]);
+        let mut ledger = dir.open();
+        assert_eq!(stored_watch(&mut ledger, "pull").unwrap().applied_commit, Some(commit()));
+        assert_works(&dir, ledger);
+    }
+}
+
+// After a rollback of the package and a return.
+#[test]
+fn a_commit_does_not_stand_for_what_an_older_program_applied_later() {
+    let dir = with_records();
+    let commit_of = |dir: &TestDir| stored_watch(&mut dir.open(), "pull").unwrap().applied_commit;
+    assert_eq!(commit_of(&dir), Some(commit()));
+    let older = Connection::open(dir.path(FILE)).unwrap();
+    let update = "UPDATE watches SET applied_revision = 1, applied_number = 9, applied_at = applied_at + 1";
+    older.execute(update, []).unwrap();
+    drop(older);
+    assert_eq!(commit_of(&dir), None);
 }
 
 /// A pause of which nobody knows who wanted it, and which does not end by itself.
@@ -71,6 +136,7 @@ fn an_older_program_takes_members_for_children_and_what_it_writes_is_what_it_mea
             subject: &members,
             definition,
             snapshot: &full_snapshot(),
+            applied_commit: None,
             last_error: None,
             next_try: None,
         });

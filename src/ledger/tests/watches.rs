@@ -17,6 +17,7 @@ fn a_record_is_loaded_as_it_was_saved() {
             subject: &children,
             definition: u64::MAX,
             snapshot: &snapshot,
+            applied_commit: None,
             last_error: None,
             next_try: None,
         });
@@ -41,6 +42,7 @@ fn a_record_is_loaded_as_it_was_saved() {
             subject: children.clone(),
             definition: u64::MAX,
             snapshot,
+            applied_commit: None,
             last_error: None,
         };
         assert_eq!(stored[description], expected, "{description}");
@@ -101,6 +103,48 @@ fn what_was_applied_stays_recorded_until_something_else_is_applied() {
 }
 
 #[test]
+fn the_commit_that_was_applied_is_recorded_with_its_version_and_goes_with_it() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    save_watch(&mut ledger, "pull");
+    let key = watch("pull");
+    let subject = subject("/git/head", Facet::Data);
+    let full = full_snapshot();
+    let save = |ledger: &mut Ledger, definition, number: Option<i64>, commit: Option<&CommitNote>| {
+        let snapshot = Snapshot { applied: number.map(version), ..full.clone() };
+        ledger.save_watch(&WatchRecord {
+            watch: &key,
+            store: STORE,
+            subject: &subject,
+            definition,
+            snapshot: &snapshot,
+            applied_commit: commit,
+            last_error: None,
+            next_try: None,
+        });
+    };
+    let stored = |ledger: &mut Ledger| stored_watch(ledger, "pull").unwrap().applied_commit;
+    ledger.commit();
+    drop(ledger);
+    let mut ledger = dir.open();
+    assert_eq!(stored(&mut ledger), Some(commit()), "a restart keeps it");
+    // The daemon does not know yet what was applied.
+    save(&mut ledger, 7, None, None);
+    assert_eq!(stored(&mut ledger), Some(commit()));
+    let next = CommitNote { version: 8, ..commit() };
+    save(&mut ledger, 7, Some(4), Some(&next));
+    assert_eq!(stored(&mut ledger), Some(next));
+    // Another definition takes it for a plain node.
+    save(&mut ledger, 8, Some(4), None);
+    assert_eq!(stored(&mut ledger), None);
+    // The same version is applied again, as a commit.
+    save(&mut ledger, 8, Some(4), Some(&commit()));
+    assert_eq!(stored(&mut ledger), Some(commit()));
+    save(&mut ledger, 9, None, None);
+    assert_eq!(stored(&mut ledger), None, "it is another definition's");
+}
+
+#[test]
 fn what_was_applied_in_another_store_does_not_count_in_this_one() {
     let dir = TestDir::new();
     let mut ledger = dir.open();
@@ -112,6 +156,7 @@ fn what_was_applied_in_another_store_does_not_count_in_this_one() {
         subject: &subject("/git/head", Facet::Data),
         definition: 7,
         snapshot: &unknown,
+        applied_commit: None,
         last_error: None,
         next_try: None,
     };
@@ -180,6 +225,7 @@ fn a_failure_before_the_restart_keeps_its_reason() {
             subject: &subject,
             definition: 7,
             snapshot,
+            applied_commit: None,
             last_error: None,
             next_try: None,
         });

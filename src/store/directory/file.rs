@@ -13,7 +13,7 @@ use nix::libc::{O_DIRECTORY, O_NOCTTY, O_NONBLOCK};
 use super::claim_file;
 use super::inside::{descriptor, explained, opened_inside, without_proc};
 use crate::content::BlobReader;
-use crate::model::{Blob, NodeContent, NodeFacet, NodePath, Version, children};
+use crate::model::{Blob, NodeContent, NodeFacet, NodePath, Origin, Version, children};
 use crate::store::memory;
 use crate::sys::BlobWriter;
 
@@ -103,6 +103,11 @@ impl<T> Reading<T> {
 
     pub(super) fn version(&self, incarnation: i64) -> Version {
         Version { incarnation, revision: self.revision, number: self.stamp.mtime }
+    }
+
+    /// A directory has no transactions, but the time of the last change.
+    pub(super) fn origin(&self) -> Origin {
+        Origin { transaction: None, at: Some(self.stamp.mtime.div_euclid(1_000_000)) }
     }
 }
 

@@ -163,11 +163,11 @@ impl FollowedNode {
         let (known, observation) = match reading {
             None => (Known::Absent, Observation::Absent),
             Some(reading) => {
-                let version = reading.version(self.generation);
+                let (version, origin) = (reading.version(self.generation), reading.origin());
                 let Reading { content, stamp, is_empty_file, .. } = reading;
                 let has_children = matches!(&content, NodeContent::Children(names) if !names.is_empty());
                 let known = Known::Present { version, stamp, is_empty_file, has_children };
-                (known, Observation::Present { version, content })
+                (known, Observation::Present { version, origin, content })
             }
         };
         let same = match (self.known, known) {

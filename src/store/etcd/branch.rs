@@ -159,7 +159,8 @@ impl Branch {
             writer.add(Arc::clone(&node.node), node.own.as_deref().unwrap_or_default())?;
         }
         let version = self.version();
-        Ok(State::Present { version, content: writer.finish()? })
+        let origin = version::origin(version.number);
+        Ok(State::Present { version, origin, content: writer.finish()? })
     }
 }
 
@@ -194,7 +195,7 @@ mod tests {
     fn shown(branch: &Branch) -> Option<(Vec<(String, i64)>, Version)> {
         match branch.state(&path("/t"), false).unwrap() {
             State::Absent => None,
-            State::Present { version, content: Content::Tree { tree, .. } } => {
+            State::Present { version, content: Content::Tree { tree, .. }, .. } => {
                 let node = |node: &Arc<TreeNode>| (node.path.to_string(), node.version.incarnation);
                 Some((tree.nodes().iter().map(node).collect(), version))
             }
@@ -229,7 +230,7 @@ mod tests {
     #[test]
     fn a_root_without_keys_is_a_tree_of_itself_and_stays_one() {
         let tree = |branch: &Branch| match branch.state(&path("/"), true).unwrap() {
-            State::Present { version, content: Content::Tree { tree, .. } } => {
+            State::Present { version, content: Content::Tree { tree, .. }, .. } => {
                 let paths: Vec<_> = tree.nodes().iter().map(|node| node.path.to_string()).collect();
                 (paths, version)
             }

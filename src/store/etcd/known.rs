@@ -47,7 +47,8 @@ impl Known {
         match self {
             Self::Data(latest) => {
                 let content = NodeContent::Data(seal_copy(&kv.value));
-                *latest = Some(Observation::Present { version: version::of_data(kv), content });
+                let (version, origin) = (version::of_data(kv), version::origin(kv.mod_revision));
+                *latest = Some(Observation::Present { version, origin, content });
                 true
             }
             Self::Children(names) => names.put(root, path, kv, is_new),

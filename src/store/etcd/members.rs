@@ -154,7 +154,8 @@ impl Members {
         }
         memory::room_for(self.memory()).map_err(io::Error::other)?;
         let content = said::content(self.members.iter().map(|(name, said)| (&**name, said)))?;
-        Ok(State::Present { version: self.version(), content })
+        let version = self.version();
+        Ok(State::Present { version, origin: version::origin(version.number), content })
     }
 }
 
@@ -184,7 +185,7 @@ mod tests {
 
     fn shown(members: &Members) -> Option<(String, Version)> {
         match members.state(false).unwrap() {
-            State::Present { version, content: Content::Members { object, .. } } => {
+            State::Present { version, content: Content::Members { object, .. }, .. } => {
                 Some((String::from_utf8(read(&object).unwrap().into_owned()).unwrap(), version))
             }
             _ => None,

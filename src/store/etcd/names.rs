@@ -100,7 +100,8 @@ impl Names {
         }
         let version = self.version();
         let names = self.names.keys().map(|name| name.to_string()).collect();
-        Observation::Present { version, content: NodeContent::Children(names) }
+        let origin = version::origin(version.number);
+        Observation::Present { version, origin, content: NodeContent::Children(names) }
     }
 }
 
@@ -125,7 +126,7 @@ mod tests {
 
     fn shown(names: &Names) -> Option<(Vec<String>, Version)> {
         match names.observation(false) {
-            Observation::Present { version, content: NodeContent::Children(names) } => {
+            Observation::Present { version, content: NodeContent::Children(names), .. } => {
                 Some((names.to_vec(), version))
             }
             _ => None,

@@ -1,7 +1,7 @@
 //! The versions of nodes, children and trees.
 
 use super::wire::messages::KeyValue;
-use crate::model::Version;
+use crate::model::{Origin, TransactionId, Version};
 use crate::text::StableHash;
 
 /// Returns the version of a node's data. After a restore from a snapshot, the same revision can carry other
@@ -22,6 +22,12 @@ pub(super) const OF_NO_DATA: Version = Version { incarnation: 0, revision: 0, nu
 /// has keys below it are the same if their names are.
 pub(super) fn of_many(created: i64, changed: LastChange, hash: &StableHash) -> Version {
     Version { incarnation: created, revision: hash.fold().cast_signed(), number: changed.0 }
+}
+
+/// Returns where a state comes from: etcd keeps the revision of a change, and no time. `revision` is 0 if
+/// nothing was ever written.
+pub(super) fn origin(revision: i64) -> Origin {
+    Origin { transaction: (revision > 0).then_some(TransactionId::Revision(revision)), at: None }
 }
 
 /// The revision of the last change of what has many nodes, as far as it is known.

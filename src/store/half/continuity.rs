@@ -59,7 +59,7 @@ impl Continuity {
     /// `durable` says whether an incarnation means the same to each half, and `index` counts what is kept of
     /// a tree.
     pub(super) fn continued(&mut self, state: State, durable: bool, index: CountedBytes) -> State {
-        let State::Present { version, content } = state else {
+        let State::Present { version, origin, content } = state else {
             self.is_gone = true;
             (self.tree.last, self.tree.counted) = (None, None);
             return state;
@@ -76,7 +76,7 @@ impl Continuity {
                 (self.of_node(version), content)
             }
         };
-        State::Present { version, content }
+        State::Present { version, origin, content }
     }
 
     fn of_node(&mut self, version: Version) -> Version {
@@ -139,6 +139,7 @@ mod tests {
             }
             let state = incarnation.map_or(State::Absent, |incarnation| State::Present {
                 version: Version { incarnation, revision: 7, number: 7 },
+                origin: Default::default(),
                 content: Content::Data([].into()),
             });
             match continuity.continued(state, false, BlobCount::default().count(0)) {

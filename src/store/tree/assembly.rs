@@ -13,7 +13,7 @@ use super::limits::{COHERENCE_TIMEOUT, DEBOUNCE, MAX_BYTES, MAX_DEBOUNCE, MEMORY
 use super::node::{NodeProgress, Readiness, Retained, WholeNode, tree_version, version_of};
 use super::shape::Shape;
 use crate::content::read_shared;
-use crate::model::{Blob, NodeContent, NodeFacet, NodePath, NodeSubject, State, TreeNode, Version};
+use crate::model::{Blob, NodeContent, NodeFacet, NodePath, NodeSubject, Origin, State, TreeNode, Version};
 use crate::store::backend::{Capabilities, Observation};
 use crate::store::encoding::{MAX_PATH_BYTES, MAX_TREE_NODES, TreeWriter};
 use crate::store::memory;
@@ -58,6 +58,8 @@ pub(super) struct Assembly {
     /// The incarnation of the root, as its list of children has it.
     incarnation: i64,
     capabilities: Capabilities,
+    /// The latest change of those that the nodes were reported with.
+    origin: Origin,
     /// The nodes that are followed.
     nodes: BTreeMap<NodePath, NodeProgress>,
     /// The number of nodes that were ever followed.
@@ -97,6 +99,7 @@ impl Assembly {
             root: root.clone(),
             incarnation: 0,
             capabilities,
+            origin: Origin::UNKNOWN,
             nodes: BTreeMap::new(),
             created_count: 0,
             listed: 1,
@@ -145,11 +148,14 @@ impl Assembly {
         }
         let NodeSubject { path, facet } = subject;
         self.alter(path, |node| node.observe(*facet, &observation));
+        if let Observation::Present { origin, .. } = observation {
+            self.origin = self.origin.max(origin);
+        }
         match (observation, facet) {
-            (Observation::Present { version, content: NodeContent::Data(data) }, _) => {
+            (Observation::Present { version, content: NodeContent::Data(data), .. }, _) => {
                 self.keep(path, version, &data);
             }
-            (Observation::Present { version, content: NodeContent::Children(names) }, _) => {
+            (Observation::Present { version, content: NodeContent::Children(names), .. }, _) => {
                 if *path == self.root {
                     self.incarnation = version.incarnation;
                 }
@@ -177,6 +183,8 @@ impl Assembly {
         }
         (self.unknown, self.outdated) = (self.nodes.len(), 0);
         self.unreadable.clear();
+        // The store may have been restored to an earlier state.
+        self.origin = Origin::UNKNOWN;
     }
 
     /// Has the state sent, changed or not.
@@ -245,7 +253,7 @@ impl Assembly {
         let said =
             || self.nodes.iter().filter_map(|(path, node)| Some((name(&self.root, path), node.said()?)));
         let version = version_of(self.incarnation, said().map(|(_, said)| said.hash()));
-        Ok(State::Present { version, content: said::content(said())? })
+        Ok(State::Present { version, origin: self.origin, content: said::content(said())? })
     }
 
     fn tree(&self) -> io::Result<State> {
@@ -259,7 +267,8 @@ impl Assembly {
         for WholeNode { node, data, .. } in &nodes {
             tree.add(Arc::clone(node), data)?;
         }
-        Ok(State::Present { version: tree_version(&nodes), content: tree.finish()? })
+        let (version, origin) = (tree_version(&nodes), self.origin);
+        Ok(State::Present { version, origin, content: tree.finish()? })
     }
 
     /// What the tree needs beside the data, with what is still to be read.

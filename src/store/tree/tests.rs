@@ -72,12 +72,12 @@ impl Bench {
 
     fn data(&mut self, node: &str, version: Version, data: &[u8]) -> bool {
         let content = NodeContent::Data(data.into());
-        self.route(node, NodeFacet::Data, Observation::Present { version, content })
+        self.route(node, NodeFacet::Data, Observation::Present { version, origin: Default::default(), content })
     }
 
     fn children(&mut self, node: &str, names: &[&str]) -> bool {
         let content = NodeContent::Children(names.iter().map(|name| (*name).to_owned()).collect());
-        self.route(node, NodeFacet::Children, Observation::Present { version: version(1, 1), content })
+        self.route(node, NodeFacet::Children, Observation::Present { version: version(1, 1), origin: Default::default(), content })
     }
 
     /// The whole node, in its first version.

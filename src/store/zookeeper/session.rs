@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::protocol::{Ended, Incoming, Protocol};
-use super::stamp::Stamp;
+use super::stamp::{Stamp, origin};
 use super::table::{Conclusion, Found, ReadError, ReadRequest, Table, Ticket, WatchKind};
 use super::window::Window;
 use super::wire::{ErrorCode, Event, Reply, Request};
@@ -241,9 +241,12 @@ impl<S> Session<S> {
 /// Makes what the store reports of what the server replied.
 fn found(reply: Reply, facet: NodeFacet) -> Result<Found, ReadError> {
     match reply {
-        Reply::Data(data, stat) => Ok(Found::Content(NodeContent::Data(data), Stamp::of(&stat, facet))),
+        Reply::Data(data, stat) => {
+            Ok(Found::Content(NodeContent::Data(data), Stamp::of(&stat, facet), origin(&stat, facet)))
+        }
         Reply::Children(names, stat) => {
-            Ok(Found::Content(NodeContent::Children(children(names).into()), Stamp::of(&stat, facet)))
+            let names = NodeContent::Children(children(names).into());
+            Ok(Found::Content(names, Stamp::of(&stat, facet), origin(&stat, facet)))
         }
         Reply::Stat(_) => Ok(Found::Existence),
         Reply::TooLarge(reason) => Err(ReadError::Refused(reason.to_string())),

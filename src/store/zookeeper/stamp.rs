@@ -1,7 +1,7 @@
 //! What a server's stat tells of a node's state.
 
 use super::wire::Stat;
-use crate::model::{NodeFacet, Version};
+use crate::model::{NodeFacet, Origin, TransactionId, Version};
 
 /// Identifies one state of one facet of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,16 @@ impl Stamp {
         let Self { incarnation, revision, number, .. } = self;
         Version { incarnation, revision, number: number.into() }
     }
+}
+
+/// Returns which transaction last changed this facet of a node. The server keeps no time of a change of the
+/// children, unless it was the creation of the node.
+pub(super) fn origin(stat: &Stat, facet: NodeFacet) -> Origin {
+    let (zxid, at) = match facet {
+        NodeFacet::Data => (stat.mzxid, Some(stat.mtime)),
+        NodeFacet::Children => (stat.pzxid, (stat.pzxid == stat.czxid).then_some(stat.ctime)),
+    };
+    Origin { transaction: Some(TransactionId::Zxid(zxid)), at }
 }
 
 /// Whether a change from `before` to `now` may have come at a time at which we could not read the node. Then

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::stamp::{Stamp, may_be_untold_for_want_of_rights};
 use super::wire::EventKind;
-use crate::model::{NodeContent, NodeFacet, NodePath, NodeSubject, Shrink};
+use crate::model::{NodeContent, NodeFacet, NodePath, NodeSubject, Origin, Shrink};
 use crate::store::backend::{NodeCommand, Observation};
 use crate::store::backoff::{Backoff, jittered};
 
@@ -131,7 +131,7 @@ pub(super) enum ReadError {
 /// What a read has found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    Content(NodeContent, Stamp),
+    Content(NodeContent, Stamp, Origin),
     /// The node exists.
     Existence,
 }
@@ -329,8 +329,8 @@ impl Table {
         };
         let State::Reading { request, crossings, again } = node.state else { return Conclusion::Nothing };
         let (observation, stamp, watch) = match (request, answer) {
-            (_, Ok(Found::Content(content, stamp))) => {
-                let observation = Observation::Present { version: stamp.version(), content };
+            (_, Ok(Found::Content(content, stamp, origin))) => {
+                let observation = Observation::Present { version: stamp.version(), origin, content };
                 (observation, Some(stamp), WatchKind::of(subject.facet))
             }
             (ReadRequest::Existence, Err(ReadError::NoNode)) => (Observation::Absent, None, WatchKind::Data),

@@ -368,7 +368,7 @@ impl World {
                 self.seen_present = true;
                 let revision = version.revision;
                 let bytes = vec![0; self.bytes[&revision] as usize];
-                State::Present { version, content: Content::Data(bytes.into()) }
+                State::Present { version, origin: Default::default(), content: Content::Data(bytes.into()) }
             }
         };
         if std::mem::take(&mut self.first_state) && self.policy.run_on_load == RunOnLoad::Never {

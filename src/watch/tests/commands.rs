@@ -40,7 +40,7 @@ fn absent() -> Bench {
 fn holding() -> Bench {
     let mut bench = Bench::new(Policy { guard: NOT_EMPTY, ..QUEUE });
     let content = Content::Data([].into());
-    let state = State::Present { version: version(1, 1), content };
+    let state = State::Present { version: version(1, 1), origin: Default::default(), content };
     assert!(matches!(bench.step(Input::Observed(state))[..], [Effect::Held { .. }]));
     bench
 }

@@ -16,7 +16,7 @@ fn decoded() -> Decoded {
 /// The effect of a start with decoded content.
 fn started(run: u64, event: Event, revision: i64) -> Effect {
     let (version, content) = (version(1, revision), content(revision));
-    let update = Update { event, version, content, decoded: Some(decoded()) };
+    let update = Update { event, version, origin: origin(revision), content, decoded: Some(decoded()) };
     Effect::Spawn { run: RunId(run), update, since: Time::ZERO }
 }
 

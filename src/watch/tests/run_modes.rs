@@ -34,11 +34,13 @@ fn what_was_applied_is_known_by_its_state_and_not_by_its_number() {
     let policy = Policy { run_on_load: RunOnLoad::Changed, ..QUEUE };
     let mut bench = Bench::new(policy.clone());
     let (version, content) = (version(1, 1), Content::sample_children(&["a"]));
-    let update = Update { event: Event::Load, version, content: content.clone(), decoded: None };
+    let origin = Origin::UNKNOWN;
+    let update = Update { event: Event::Load, version, origin, content: content.clone(), decoded: None };
     let spawn = Effect::Spawn { run: RunId(1), update, since: Time::ZERO };
-    assert_eq!(bench.step(Input::Observed(State::Present { version, content: content.clone() })), [spawn]);
+    let state = State::Present { version, origin, content: content.clone() };
+    assert_eq!(bench.step(Input::Observed(state)), [spawn]);
     assert_eq!(bench.end(1), []);
-    let state = State::Present { version: Version { number: 2, ..version }, content };
+    let state = State::Present { version: Version { number: 2, ..version }, origin, content };
     assert_eq!(bench.step(Input::Observed(state.clone())), []);
     assert_eq!(bench.reborn(policy, None).step(Input::Observed(state)), []);
 }
@@ -81,11 +83,14 @@ fn recreation_runs_as_created_when_the_deletion_went_unseen() {
 fn a_change_of_children_runs_as_children() {
     let mut bench = Bench::new(QUEUE);
     let content = |name: &str| Content::sample_children(&[name]);
-    let state = |revision, name| State::Present { version: version(1, revision), content: content(name) };
+    let state = |revision, name| {
+        let (version, origin) = (version(1, revision), origin(revision));
+        State::Present { version, origin, content: content(name) }
+    };
     bench.step(Input::Observed(state(1, "a")));
     bench.end(1);
-    let update =
-        Update { event: Event::Children, version: version(1, 2), content: content("b"), decoded: None };
+    let (version, origin, content) = (version(1, 2), origin(2), content("b"));
+    let update = Update { event: Event::Children, version, origin, content, decoded: None };
     let spawn = Effect::Spawn { run: RunId(2), update, since: Time::ZERO };
     assert_eq!(bench.step(Input::Observed(state(2, "b"))), [spawn]);
 }
@@ -179,7 +184,7 @@ fn the_content_of_a_run_is_held_only_where_a_retry_may_need_it() {
         let mut bench = Bench::new(policy);
         let bytes = std::sync::Arc::<[u8]>::from(&b"content"[..]);
         let (version, content) = (version(1, 1), Content::Data(bytes.clone().into()));
-        bench.step(Input::Observed(State::Present { version, content }));
+        bench.step(Input::Observed(State::Present { version, origin: Default::default(), content }));
         assert_eq!(std::sync::Arc::strong_count(&bytes), 2);
         bench.execute(1);
         assert_eq!(std::sync::Arc::strong_count(&bytes), 1 + usize::from(holds));

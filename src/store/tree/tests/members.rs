@@ -7,7 +7,7 @@ impl Bench {
     #[track_caller]
     fn members(&mut self) -> (String, Version) {
         match <[_; 1]>::try_from(self.within(DEBOUNCE)) {
-            Ok([StoreEvent::Observed { subject, state: State::Present { version, content } }]) => {
+            Ok([StoreEvent::Observed { subject, state: State::Present { version, content, .. } }]) => {
                 assert_eq!(subject, super::subject("/s", Facet::Members));
                 let text = content::read(content.blob()).unwrap().into_owned();
                 assert!(matches!(content, Content::Members { .. }));
@@ -142,7 +142,7 @@ fn a_missing_service_is_absent_and_a_session_reads_all_anew() {
     assert_eq!(bench.within(DEBOUNCE), [absent]);
     // Another node, with the same members.
     let content = NodeContent::Children(["a".to_owned()].into());
-    bench.route("/s", NodeFacet::Children, Observation::Present { version: version(9, 9), content });
+    bench.route("/s", NodeFacet::Children, Observation::Present { version: version(9, 9), origin: Default::default(), content });
     bench.data("/s/a", version(10, 10), b"");
     let (_, second) = bench.members();
     assert_eq!((second.incarnation, second.revision), (9, first.revision));
