@@ -20,6 +20,7 @@ mod absent;
 mod action;
 mod action_input;
 mod action_timeout;
+mod audit;
 mod bad_input;
 mod cached;
 mod circles;

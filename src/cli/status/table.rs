@@ -322,6 +322,44 @@ mod tests {
     }
 
     #[test]
+    fn the_notes_tell_which_commit_was_given_and_which_is_applied() {
+        let commit = |version: i64, author: &str, comment: &str| {
+            json!({ "version": version, "author": author, "comment": comment })
+        };
+        let (old, new) = (commit(7, "gian", "rofl"), commit(8, "eva\u{1b}[31m", "a\nb"));
+        let given = |commit: &Value| json!({ "last_run": run(json!({ "commit": commit })) });
+        let applied = |mut special: Value, commit: &Value| {
+            special["applied_commit"] = commit.clone();
+            special
+        };
+        let running = json!({ "runs": [{
+            "run": "8-1", "pid": 4711, "event": "changed", "version": 2, "commit": new,
+            "started": "2026-11-21T16:13:31.000Z", "seconds": 6.83, "killed_seconds": null,
+        }] });
+        let both = "v8 by eva\\u{1b}[31m: a\\nb, applied v7 by gian: rofl";
+        for (special, expected) in [
+            (applied(given(&old), &old), "v7 by gian: rofl"),
+            // After a restart.
+            (applied(json!({}), &old), "v7 by gian: rofl"),
+            (applied(given(&new), &old), both),
+            (applied(running, &old), both),
+            (given(&new), "v8 by eva\\u{1b}[31m: a\\nb"),
+            (given(&Value::Null), ""),
+        ] {
+            let watches = [watch("w", special)];
+            let whole = anstream::adapter::strip_str(&rows(&watches, None)).to_string();
+            let row = whole.lines().nth(1).unwrap().trim_end();
+            assert!(row.ends_with(expected), "{row}");
+            assert_eq!(row.contains(" by "), !expected.is_empty(), "{row}");
+            for width in [80, 120] {
+                let shown = anstream::adapter::strip_str(&rows(&watches, Some(width))).to_string();
+                assert!(shown.lines().count() == 2 && !shown.contains('\u{1b}'), "{shown}");
+                assert!(shown.lines().all(|line| line.chars().count() <= width), "{shown}");
+            }
+        }
+    }
+
+    #[test]
     fn the_notes_of_a_narrow_table_begin_with_the_outcome_and_the_time() {
         for name in ["git.twc:deploy", "search-index.twc:rebuild-the-nightly"] {
             let cases = cases(name);
