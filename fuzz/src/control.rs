@@ -50,7 +50,8 @@ impl Fixture {
         let cache = cache.expect("a cache");
         let store = cache.of_store(STORE);
         let version = Version { incarnation: 1, revision: 2, number: 3 };
-        let present = State::Present { version, origin: Default::default(), content: Content::Data(CACHED.into()) };
+        let present =
+            State::Present { version, origin: Default::default(), content: Content::Data(CACHED.into()) };
         for (path, state) in [("/n", present), ("/gone", State::Absent)] {
             let path = NodePath::parse(path).expect("a path");
             store.observed(&Subject { path, facet: Facet::Data }, &state);

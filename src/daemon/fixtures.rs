@@ -83,7 +83,11 @@ pub fn version(revision: i64) -> Version {
 }
 
 pub fn present(revision: i64) -> State {
-    State::Present { version: version(revision), origin: Default::default(), content: Content::Data([].into()) }
+    State::Present {
+        version: version(revision),
+        origin: Default::default(),
+        content: Content::Data([].into()),
+    }
 }
 
 /// The default store alone, a directory.

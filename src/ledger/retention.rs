@@ -20,8 +20,8 @@ pub(super) struct Retention {
 
 impl Default for Retention {
     /// Keeps 10,000 runs, which are three hours of a host with a run a second, but none longer than a month.
-    /// A row takes about 300 bytes, and the author and the comment of a commit at most 1,300 more, so the rows
-    /// take at most 16 MB, and the outputs 64 MB (see
+    /// A row takes about 300 bytes, and the author and the comment of a commit at most 1,300 more, so the
+    /// rows take at most 16 MB, and the outputs 64 MB (see
     /// [`MAX_TAIL_BYTES`](crate::action::output::MAX_TAIL_BYTES)).
     fn default() -> Self {
         Self { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60), batch: 64 }

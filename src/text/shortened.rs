@@ -27,7 +27,9 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_within_its_bytes_behind_whole_characters() {
-        for (text, expected) in [("", ""), ("äöü", "äöü"), ("äöüx", "ä…"), ("abcdefg", "abc…"), ("漢字漢", "漢…")] {
+        for (text, expected) in
+            [("", ""), ("äöü", "äöü"), ("äöüx", "ä…"), ("abcdefg", "abc…"), ("漢字漢", "漢…")]
+        {
             assert_eq!(within_bytes(text, 6), expected);
         }
     }

@@ -21,7 +21,8 @@ fn commit(version: u32, author: &str, comment: &str, payload: &str) -> Vec<u8> {
 }
 
 /// What terminals obey, what forges lines and fields, and what does not show.
-const HOSTILE: &str = "a\u{1b}[31m\u{1b}]0;x\u{7}\u{9b}2J\0\r\n  forged\nTWITCHER_WATCH=x\u{202e}\u{200f}\u{2028}";
+const HOSTILE: &str =
+    "a\u{1b}[31m\u{1b}]0;x\u{7}\u{9b}2J\0\r\n  forged\nTWITCHER_WATCH=x\u{202e}\u{200f}\u{2028}";
 
 /// A config with a watch on the commit in `/n`, and one on the plain node `/plain`. Each prints what it got.
 fn config(sandbox: &Sandbox, more: &str) {
@@ -234,7 +235,8 @@ fn each_run_of_a_plain_node_is_listed_with_the_change_that_made_it(sandbox: &San
     }
     let shown = [&run["transaction"], &run["changed"]].map(|part| part.as_str().unwrap_or_default());
     // The table has no milliseconds.
-    let shown = shown.map(|part| part.split_once('.').map_or(part.to_owned(), |(time, _)| format!("{time}Z")));
+    let shown =
+        shown.map(|part| part.split_once('.').map_or(part.to_owned(), |(time, _)| format!("{time}Z")));
     let table = sandbox.operator(["history", "plain"]).finish().expect(0).text();
     assert!(row(&table, ":plain").ends_with(shown.join(" ").trim()), "{shown:?}: {table}");
     on_terminal(sandbox, "history", 100);

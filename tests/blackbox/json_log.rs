@@ -8,8 +8,23 @@ use crate::harness::{Journald, Sandbox, exec, require_root, wait_until, watch};
 
 /// The documented fields of twitcher.toml(5).
 const FIELDS: [&str; 17] = [
-    "time", "level", "message", "watch", "watches", "file", "line", "column", "store", "node", "run", "pid",
-    "by", "stream", "output", "commit", "transaction",
+    "time",
+    "level",
+    "message",
+    "watch",
+    "watches",
+    "file",
+    "line",
+    "column",
+    "store",
+    "node",
+    "run",
+    "pid",
+    "by",
+    "stream",
+    "output",
+    "commit",
+    "transaction",
 ];
 
 /// Parses a line, and checks what every line promises.

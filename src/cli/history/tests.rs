@@ -38,7 +38,8 @@ fn plain(table: String) -> String {
 fn a_run_is_listed_with_the_commit_or_the_change_that_made_it() {
     let transaction = run(json!({ "transaction": "0x1f3", "changed": "2026-11-21T16:13:30.900Z" }));
     let revision = run(json!({ "transaction": "4711" }));
-    let file = run(json!({ "version": 1_795_277_610_900_000_000_i64, "changed": "2026-11-21T16:13:30.900Z" }));
+    let file =
+        run(json!({ "version": 1_795_277_610_900_000_000_i64, "changed": "2026-11-21T16:13:30.900Z" }));
     for (record, whole, short) in [
         (commit("gian", "rofl"), "v7 by gian: rofl", "v7 by gian: rofl"),
         (transaction, "0x1f3 2026-11-21T16:13:30Z", "0x1f3 16:13:30Z"),
@@ -63,11 +64,9 @@ fn a_run_is_listed_with_the_commit_or_the_change_that_made_it() {
 #[test]
 fn what_an_author_wrote_stays_within_its_cell() {
     let long = "漢".repeat(300);
-    for (author, comment) in [
-        ("a\u{1b}[31m\nforged row", "\u{202e}\u{9b}2J\r\0"),
-        (&*long, &*long),
-        ("\u{200f}", "\n\n  x"),
-    ] {
+    for (author, comment) in
+        [("a\u{1b}[31m\nforged row", "\u{202e}\u{9b}2J\r\0"), (&*long, &*long), ("\u{200f}", "\n\n  x")]
+    {
         let runs = [commit(author, comment), run(json!({}))];
         let tables = [80, 100, 200].map(|width| (Some(width), short_table(&runs, None, width, now())));
         for (width, table) in tables.into_iter().chain([(None, whole_table(&runs))]) {

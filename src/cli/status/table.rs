@@ -324,6 +324,7 @@ mod tests {
     #[test]
     fn the_notes_tell_which_commit_was_given_and_which_is_applied() {
         let commit = |version: i64, author: &str, comment: &str| {
+            let (author, comment) = (json!(author), json!(comment));
             json!({ "version": version, "author": author, "comment": comment })
         };
         let (old, new) = (commit(7, "gian", "rofl"), commit(8, "eva\u{1b}[31m", "a\nb"));

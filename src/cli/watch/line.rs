@@ -240,7 +240,11 @@ mod tests {
     }
 
     fn present(incarnation: i64, revision: i64, content: Content) -> State {
-        State::Present { version: Version { incarnation, revision, number: revision }, origin: Default::default(), content }
+        State::Present {
+            version: Version { incarnation, revision, number: revision },
+            origin: Default::default(),
+            content,
+        }
     }
 
     fn data(incarnation: i64, revision: i64, bytes: &[u8]) -> State {

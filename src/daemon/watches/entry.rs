@@ -238,8 +238,7 @@ impl Entry {
     /// Notes which commit the version is that a former daemon applied.
     pub(in crate::daemon) fn recall_commit(&mut self, commit: CommitNote) {
         let applied = self.watch.snapshot().applied;
-        let recalled =
-            applied.map(|version| AppliedCommit { run: None, version, commit: Arc::new(commit) });
+        let recalled = applied.map(|version| AppliedCommit { run: None, version, commit: Arc::new(commit) });
         self.applied_commit = recalled.map(Box::new);
     }
 

@@ -183,7 +183,10 @@ fn the_history_says_what_made_each_run_and_keeps_it() {
     let json = serde_json::to_value(ledger.history(&RunFilter::default(), None, 3).unwrap()).unwrap();
     let [plain, commit] = [1, 2].map(|row: usize| &json[row][1]);
     assert_eq!(plain["commit"], serde_json::Value::Null);
-    assert_eq!((&plain["transaction"], &plain["changed"]), (&"0x1000001f3".into(), &"2026-11-21T16:13:31.042Z".into()));
+    assert_eq!(
+        (&plain["transaction"], &plain["changed"]),
+        (&"0x1000001f3".into(), &"2026-11-21T16:13:31.042Z".into())
+    );
     assert_eq!(
         commit["commit"],
         serde_json::json!({ "version": 7, "author": "gian\0\u{1b}[31m", "comment": "rofl\n\u{202e}" })

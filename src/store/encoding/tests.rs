@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::content::read;
+use crate::model::TransactionId;
 use crate::sys;
 
 type Event = StoreEvent<StateHeader>;
@@ -19,7 +20,8 @@ fn version(revision: i64) -> Version {
 }
 
 fn present(node: &str, content: Content) -> StoreEvent {
-    observed(node, origin: Default::default(), content.facet(), State::Present { version: version(i64::MAX), content })
+    let origin = Origin { transaction: Some(TransactionId::Zxid(i64::MIN)), at: Some(i64::MAX) };
+    observed(node, content.facet(), State::Present { version: version(i64::MAX), origin, content })
 }
 
 /// The content of a tree of these nodes, which are sorted.
@@ -105,9 +107,17 @@ fn a_tree_shares_the_nodes_that_the_one_before_had() {
 
 #[test]
 fn what_no_honest_process_sends_is_an_error() {
-    let data = || StateHeader::Present { version: version(1), origin: Default::default(), content: ContentHeader::Data };
-    let with = |content| StateHeader::Present { version: version(1), origin: Default::default(), content };
-    let deletion = || StateHeader::Present { version: Version::DELETION, origin: Default::default(), content: ContentHeader::Data };
+    let data = || StateHeader::Present {
+        version: version(1),
+        origin: Origin::UNKNOWN,
+        content: ContentHeader::Data,
+    };
+    let with = |content| StateHeader::Present { version: version(1), origin: Origin::UNKNOWN, content };
+    let deletion = || StateHeader::Present {
+        version: Version::DELETION,
+        origin: Origin::UNKNOWN,
+        content: ContentHeader::Data,
+    };
     let blob = |bytes: &[u8]| Some(Blob::from(bytes));
     let event = |facet, state| observed("/n", facet, state);
     let other = || Event::MissedChange { subject: Subject { path: path("/n"), facet: Facet::Data } };
@@ -158,7 +168,11 @@ fn index(nodes: &[(&[u8], u64)]) -> Vec<u8> {
 fn an_index_that_lies_is_an_error() {
     let decode = |nodes, data_bytes, start, index: &[u8], pieces: usize| {
         let content = ContentHeader::Tree { nodes, data_bytes, index: start };
-        let header = observed("/t", Facet::Tree, StateHeader::Present { version: version(1), origin: Default::default(), content });
+        let header = observed(
+            "/t",
+            Facet::Tree,
+            StateHeader::Present { version: version(1), origin: Origin::UNKNOWN, content },
+        );
         header.decode(Some([&vec![b'x'; pieces], index].concat().into()), None)
     };
     let two = index(&[(b"/", 2), (b"/a", 3)]);
@@ -237,7 +251,8 @@ proptest! {
         let len = bytes.len() as u64 + 1;
         let (nodes, data_bytes, index) = (nodes % 9, data_bytes % len, index % len);
         let content = ContentHeader::Tree { nodes, data_bytes, index };
-        let header = observed("/t", Facet::Tree, StateHeader::Present { version: version(1), origin: Default::default(), content });
+        let state = StateHeader::Present { version: version(1), origin: Origin::UNKNOWN, content };
+        let header = observed("/t", Facet::Tree, state);
         if let Ok(event) = header.decode(Some(bytes.into()), None) {
             check(&event);
         }

@@ -325,7 +325,8 @@ mod tests {
     fn only_what_was_asked_for_is_believed() {
         let mut conduct = connected();
         let version = Version { incarnation: 1, revision: 2, number: 3 };
-        let present = StateHeader::Present { version, origin: Default::default(), content: ContentHeader::Data };
+        let present =
+            StateHeader::Present { version, origin: Default::default(), content: ContentHeader::Data };
         let present = |id| FromHalf::Observed { id, state: present.clone() };
         assert_eq!(say_with(&mut conduct, &present(1), b"abc"), Ok(()));
         assert_eq!(say(&mut conduct, &present(1)), Ok(()));

@@ -264,7 +264,11 @@ impl World {
             NodeFacet::Data => (changed, NodeContent::Data(changed.to_string().into_bytes().into())),
             NodeFacet::Children => (0, NodeContent::Children(names(&self.nodes, path))),
         };
-        Observation::Present { version: Version { incarnation, revision, number: revision }, origin: Default::default(), content }
+        Observation::Present {
+            version: Version { incarnation, revision, number: revision },
+            origin: Default::default(),
+            content,
+        }
     }
 
     fn hear(&mut self) {

@@ -7,8 +7,8 @@ use super::limits::{COHERENCE_TIMEOUT, DEBOUNCE, MAX_BYTES};
 use super::trees::Trees;
 use crate::content;
 use crate::model::{
-    Change, Content, Facet, NodeContent, NodeFacet, NodePath, NodeSubject, State, Subject, Tree, TreeNode,
-    Version,
+    Change, Content, Facet, NodeContent, NodeFacet, NodePath, NodeSubject, Origin, State, Subject, Tree,
+    TreeNode, Version,
 };
 use crate::store::MAX_TREE_NODES;
 use crate::store::backend::{Capabilities, NodeCommand, Observation};
@@ -71,13 +71,14 @@ impl Bench {
     }
 
     fn data(&mut self, node: &str, version: Version, data: &[u8]) -> bool {
-        let content = NodeContent::Data(data.into());
-        self.route(node, NodeFacet::Data, Observation::Present { version, origin: Default::default(), content })
+        let (origin, content) = (Origin::UNKNOWN, NodeContent::Data(data.into()));
+        self.route(node, NodeFacet::Data, Observation::Present { version, origin, content })
     }
 
     fn children(&mut self, node: &str, names: &[&str]) -> bool {
         let content = NodeContent::Children(names.iter().map(|name| (*name).to_owned()).collect());
-        self.route(node, NodeFacet::Children, Observation::Present { version: version(1, 1), origin: Default::default(), content })
+        let (version, origin) = (version(1, 1), Origin::UNKNOWN);
+        self.route(node, NodeFacet::Children, Observation::Present { version, origin, content })
     }
 
     /// The whole node, in its first version.

@@ -67,6 +67,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_change_is_told_with_its_transaction_and_its_time_where_the_server_keeps_one() {
+        let stat = Stat {
+            czxid: 0x10,
+            mzxid: 0x30,
+            ctime: 1_000,
+            mtime: 3_000,
+            version: 2,
+            cversion: 1,
+            aversion: 0,
+            ephemeral_owner: 0,
+            data_length: 0,
+            num_children: 1,
+            pzxid: 0x20,
+        };
+        let zxid = |id| Some(TransactionId::Zxid(id));
+        let expected = Origin { transaction: zxid(0x30), at: Some(3_000) };
+        assert_eq!(origin(&stat, NodeFacet::Data), expected);
+        assert_eq!(origin(&stat, NodeFacet::Children), Origin { transaction: zxid(0x20), at: None });
+        let new = Stat { pzxid: 0x10, ..stat };
+        let expected = Origin { transaction: zxid(0x10), at: Some(1_000) };
+        assert_eq!(origin(&new, NodeFacet::Children), expected);
+    }
+
+    #[test]
     fn a_change_is_excused_if_the_rights_may_have_been_missing() {
         let stamp = |incarnation, revision, acl_changes| {
             Some(Stamp { incarnation, revision, number: 0, acl_changes })

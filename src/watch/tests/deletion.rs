@@ -148,7 +148,11 @@ fn a_guard_judges_a_deletion_as_empty_content() {
     }
     // The last member went before its container node.
     let mut bench = Bench::new(DELETE);
-    let empty = State::Present { version: version(1, 1), origin: Default::default(), content: Content::sample_children(&[]) };
+    let empty = State::Present {
+        version: version(1, 1),
+        origin: Default::default(),
+        content: Content::sample_children(&[]),
+    };
     bench.step(Input::Triggered { force: false });
     assert!(matches!(bench.step(Input::Observed(empty))[..], [Effect::Spawn { .. }]));
     bench.end(1);

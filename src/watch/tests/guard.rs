@@ -32,7 +32,11 @@ fn guarded(guard: Guard) -> Policy {
 }
 
 fn sized(revision: i64, size: usize) -> State {
-    State::Present { version: version(1, revision), origin: Default::default(), content: Content::Data(vec![0; size].into()) }
+    State::Present {
+        version: version(1, revision),
+        origin: Default::default(),
+        content: Content::Data(vec![0; size].into()),
+    }
 }
 
 fn held(revision: i64, hold_reason: HoldReason) -> Effect {

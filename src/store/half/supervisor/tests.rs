@@ -57,7 +57,10 @@ const NODE: Id = 0;
 
 fn present(content: ContentHeader) -> FromHalf {
     let version = Version { incarnation: 0, revision: 1, number: 1 };
-    FromHalf::Observed { id: NODE, state: StateHeader::Present { version, origin: Default::default(), content } }
+    FromHalf::Observed {
+        id: NODE,
+        state: StateHeader::Present { version, origin: Default::default(), content },
+    }
 }
 
 fn data() -> FromHalf {

@@ -1,6 +1,7 @@
 //! What changed between two trees.
 
 use super::*;
+use crate::model::TransactionId;
 
 #[test]
 fn changes_are_what_leads_from_one_tree_to_the_other() {
@@ -32,4 +33,29 @@ fn a_node_that_was_dropped_and_came_back_was_created_whatever_its_version_says()
     bench.children("/t", &["a"]);
     bench.node("/t/a", &[]);
     assert_eq!(changes(bench.tree().changes_since(&first)), ["created /t/a"]);
+}
+
+#[test]
+fn the_origin_of_a_tree_is_the_latest_change_among_its_nodes() {
+    let mut bench = Bench::with_two_nodes().0;
+    let mut change = |bench: &mut Bench, node: &str, zxid, at| {
+        let origin = Origin { transaction: Some(TransactionId::Zxid(zxid)), at };
+        let (version, content) = (version(1, zxid), NodeContent::Data(node.as_bytes().into()));
+        bench.route(node, NodeFacet::Data, Observation::Present { version, origin, content });
+        match bench.said() {
+            State::Present { origin, .. } => (origin.transaction, origin.at),
+            State::Absent => panic!("no tree"),
+        }
+    };
+    let zxid = |id| Some(TransactionId::Zxid(id));
+    assert_eq!(change(&mut bench, "/t/a", 5, Some(50)), (zxid(5), Some(50)));
+    assert_eq!(change(&mut bench, "/t", 9, None), (zxid(9), None));
+    assert_eq!(change(&mut bench, "/t/a", 7, Some(70)), (zxid(9), None), "an older one");
+    // The server was restored to an earlier state.
+    bench.trees.connected();
+    bench.node("/t", &["a"]);
+    bench.data("/t/a", version(1, 3), b"");
+    bench.children("/t/a", &[]);
+    bench.within(DEBOUNCE);
+    assert_eq!(change(&mut bench, "/t", 4, Some(40)), (zxid(4), Some(40)));
 }

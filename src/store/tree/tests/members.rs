@@ -142,7 +142,11 @@ fn a_missing_service_is_absent_and_a_session_reads_all_anew() {
     assert_eq!(bench.within(DEBOUNCE), [absent]);
     // Another node, with the same members.
     let content = NodeContent::Children(["a".to_owned()].into());
-    bench.route("/s", NodeFacet::Children, Observation::Present { version: version(9, 9), origin: Default::default(), content });
+    bench.route(
+        "/s",
+        NodeFacet::Children,
+        Observation::Present { version: version(9, 9), origin: Default::default(), content },
+    );
     bench.data("/s/a", version(10, 10), b"");
     let (_, second) = bench.members();
     assert_eq!((second.incarnation, second.revision), (9, first.revision));

@@ -213,7 +213,10 @@ fn bursts_of_states_and_what_was_said_before_are_heard_at_once() {
     // Each of these would take a hundred seconds and more.
     let present = |number: usize| {
         let version = Version { incarnation: 0, revision: number as i64, number: 1 };
-        FromHalf::Observed { id: NODE, state: StateHeader::Present { version, origin: Default::default(), content: ContentHeader::Data } }
+        FromHalf::Observed {
+            id: NODE,
+            state: StateHeader::Present { version, origin: Default::default(), content: ContentHeader::Data },
+        }
     };
     let changing = |number: usize| match number % 2 {
         0 => present(number),
