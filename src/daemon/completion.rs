@@ -93,7 +93,7 @@ impl Completion {
             watch: spec.id.to_string(),
             event: update.event.as_str(),
             version: update.version.number,
-            commit: commit.as_deref().map(CommitNote::from),
+            commit: commit.map(|commit| CommitNote::from(&**commit)),
             why: why(update.event, spec.policy.run_on_load),
         });
     }

@@ -29,7 +29,7 @@ fn config(sandbox: &Sandbox, more: &str) {
     let script = "read -r said; echo \"got $TWITCHER_VERSION $said\"; [ \"$said\" != fails ]";
     let commits = watch("/n", &exec(script), &format!("description: \"typed\", decode: COMMIT, {more}"));
     let plain = watch("/plain", &exec(script), &format!("description: \"plain\", {more}"));
-    sandbox.config("app.twc", commits + &plain);
+    sandbox.config("app.twc", [commits, plain].concat());
 }
 
 /// Empty before the daemon can be asked.

@@ -38,7 +38,7 @@ fn a_node_that_was_dropped_and_came_back_was_created_whatever_its_version_says()
 #[test]
 fn the_origin_of_a_tree_is_the_latest_change_among_its_nodes() {
     let mut bench = Bench::with_two_nodes().0;
-    let mut change = |bench: &mut Bench, node: &str, zxid, at| {
+    let change = |bench: &mut Bench, node: &str, zxid, at| {
         let origin = Origin { transaction: Some(TransactionId::Zxid(zxid)), at };
         let (version, content) = (version(1, zxid), NodeContent::Data(node.as_bytes().into()));
         bench.route(node, NodeFacet::Data, Observation::Present { version, origin, content });
