@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::applied::Applied;
 use crate::action::payload::Payload;
 use crate::ledger::{Intent, RunCause, RunOutcome};
-use crate::model::{Blob, CommitNote, Content, Facet, Identity, Version, WatchKey, WatchSpec};
+use crate::model::{Blob, CommitNote, Content, Facet, Format, Identity, Version, WatchKey, WatchSpec};
 use crate::watch::{Event, RunId, RunResult, Snapshot, Time, Update, Watch};
 
 /// How many held or superseded updates of a watch the log warns of within [`WARNING_WINDOW`], and how many
@@ -244,6 +244,10 @@ impl Entry {
 
     fn note_commit(&mut self, last: &LastRun) {
         let Some(commit) = last.cause.commit.clone() else { return };
+        // The run may be of a former definition, and the present one take the same content for plain data.
+        if self.spec().is_none_or(|spec| spec.policy.decode != Some(Format::Commit)) {
+            return;
+        }
         // In PARALLEL a newer run may have succeeded before.
         if self.applied_commit.as_ref().is_none_or(|noted| noted.run < Some(last.run)) {
             let noted = AppliedCommit { run: Some(last.run), version: last.version, commit };
