@@ -1,14 +1,15 @@
 //! `twitcher complete LINE`: what the completions of shells ask for the names of watches, services, runs,
-//! nodes and stores.
+//! nodes, stores and commits' keys.
 //!
-//! It is silent about every error. It waits for the daemon for [`DAEMON_WAIT`], and ends within a second
-//! whatever the store does: a shell waits for it. It exits 1 where no name belongs, so that the shell
-//! completes something else there.
+//! It is silent about every error. It waits for the daemon and for a server of commits for [`ANSWER_WAIT`],
+//! and ends within a second whatever the store does: a shell waits for it. It exits 1 where no name belongs,
+//! so that the shell completes something else there.
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{self, ExitCode};
+use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use clap::Parser;
 use hyper::Method;
 use serde::Deserialize;
 
+use super::commits::keys::{FLAGS, keys};
 use super::shared::configs::ConfigArgs;
 use super::shared::control::ControlArgs;
 use super::shared::definition::kept;
@@ -40,8 +42,9 @@ pub struct Complete {
 /// How long this takes at most. People do not notice much less, and a shell must not hang for a second.
 const LONGEST: Duration = Duration::from_millis(700);
 
-/// How long all answers of the daemon may take together. People notice a longer wait after they press a key.
-const DAEMON_WAIT: Duration = Duration::from_millis(100);
+/// How long all answers of the daemon, or of a server of commits, may take together. People notice a longer
+/// wait after they press a key.
+const ANSWER_WAIT: Duration = Duration::from_millis(100);
 
 /// How long the store may take for a reply, in seconds: less than everything.
 const SESSION_TIMEOUT: &str = "0.5";
@@ -49,8 +52,9 @@ const SESSION_TIMEOUT: &str = "0.5";
 /// How many runs are offered, as many as one can look through.
 const RUNS: &str = "20";
 
-/// The flags that say where the daemon and the store are. They are read as the other commands read them.
-const PLACES: [&str; 4] = ["--store", "--zkservers", "--config-path", "--control-socket"];
+/// The flags that say where the store, the daemon and the server of commits are. They are read as the other
+/// commands read them.
+const PLACES: [&str; 5] = ["--store", "--zkservers", "--config-path", "--control-socket", "--url"];
 
 /// What stands at the end of a command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +67,12 @@ enum Wanted {
     Run(String),
     /// A store of `twitcher.toml`.
     Store(String),
+    /// A key of commits.
+    Key {
+        prefix: String,
+        /// Whether the command is about the history of a key: removed ones have one, too.
+        removed: bool,
+    },
 }
 
 #[derive(Parser)]
@@ -119,13 +129,14 @@ impl Complete {
         let wanted = kept().and_then(|command| wanted(&self.line, command));
         let Some((wanted, flags)) = wanted else { return Ok(ExitCode::FAILURE) };
         let is_store = matches!(wanted, Wanted::Store(_));
-        let deadline = Instant::now() + DAEMON_WAIT;
+        let deadline = Instant::now() + ANSWER_WAIT;
         let names = match wanted {
             Wanted::Node(prefix) => nodes(&prefix, flags),
             Wanted::Watch(prefix) => watches(&prefix, &flags, deadline),
             Wanted::WatchOrService(prefix) => watches_and_services(&prefix, &flags, deadline),
             Wanted::Run(prefix) => runs(&prefix, &flags, deadline),
             Wanted::Store(prefix) => stores(&prefix, &flags),
+            Wanted::Key { prefix, removed } => commit_keys(&prefix, removed, &flags, deadline),
         };
         let lines: String =
             names.unwrap_or_default().into_iter().flat_map(|name| [name, "\n".into()]).collect();
@@ -162,7 +173,7 @@ async fn below(client: &Client, parent: &NodePath, prefix: &str) -> Option<Vec<S
 }
 
 fn control(flags: &[OsString]) -> Option<ControlArgs> {
-    Some(ControlPlace::try_parse_from(only(flags, &PLACES[2..])).ok()?.control)
+    Some(ControlPlace::try_parse_from(only(flags, &PLACES[2..4])).ok()?.control)
 }
 
 fn watches(prefix: &str, flags: &[OsString], deadline: Instant) -> Option<Vec<String>> {
@@ -243,6 +254,16 @@ fn stores(prefix: &str, flags: &[OsString]) -> Option<Vec<String>> {
     Some(names.iter().map(ToString::to_string).filter(|name| name.starts_with(prefix)).collect())
 }
 
+fn commit_keys(
+    prefix: &str,
+    removed: bool,
+    flags: &[OsString],
+    deadline: Instant,
+) -> Option<Vec<String>> {
+    let keys = keys(only(flags, &FLAGS), removed, deadline).ok()?;
+    Some(keys.into_iter().filter(|key| key.starts_with(prefix)).collect())
+}
+
 /// Returns the flags among these, with the program's name before them. Flags and values alternate.
 fn only(flags: &[OsString], known: &[&str]) -> Vec<OsString> {
     let known =
@@ -278,7 +299,7 @@ fn wanted(line: &str, command: &clap::Command) -> Option<(Wanted, Vec<OsString>)
             if let Some(value) = value.filter(|_| PLACES.contains(&&*name)) {
                 flags.extend([OsString::from(name), value.into()]);
             }
-        } else if let (None, Some(found)) = (subcommand, command.find_subcommand(word)) {
+        } else if let Some(found) = owner.find_subcommand(word) {
             subcommand = Some(found);
         } else {
             positionals += 1;
@@ -302,9 +323,19 @@ fn wanted(line: &str, command: &clap::Command) -> Option<(Wanted, Vec<OsString>)
         "watch" if subcommand.get_name() == "history" => Wanted::WatchOrService(last.clone()),
         "watch" | "watches" => Wanted::Watch(last.clone()),
         "run" => Wanted::Run(last.clone()),
+        "key" if is_of_commits(command, subcommand) => {
+            let removed = ["diff", "log", "revert"].contains(&subcommand.get_name());
+            Wanted::Key { prefix: last.clone(), removed }
+        }
         _ => return None,
     };
     Some((wanted, flags))
+}
+
+/// Whether this is a subcommand of `twitcher commits`.
+fn is_of_commits(command: &clap::Command, subcommand: &clap::Command) -> bool {
+    let commits = command.find_subcommand("commits");
+    commits.is_some_and(|commits| commits.get_subcommands().any(|inner| ptr::eq(inner, subcommand)))
 }
 
 /// Whether the flag has a value in the next word.
@@ -369,6 +400,7 @@ mod tests {
         let store = |prefix: &str| Some(Wanted::Store(prefix.to_owned()));
         let watch = |prefix: &str| Some(Wanted::Watch(prefix.to_owned()));
         let either = |prefix: &str| Some(Wanted::WatchOrService(prefix.to_owned()));
+        let key = |prefix: &str, removed| Some(Wanted::Key { prefix: prefix.to_owned(), removed });
         for (line, expected) in [
             ("twitcher get /gi", node("/gi")),
             ("sudo /usr/sbin/twitcher ls ", node("")),
@@ -391,6 +423,15 @@ mod tests {
             ("twitcher register /s", node("/s")),
             ("twitcher register /s ", None),
             ("twitcher check ", None),
+            ("twitcher commits sh", None),
+            ("twitcher commits list ", None),
+            ("twitcher commits show po", key("po", false)),
+            ("twitcher commits log --url x a", key("a", true)),
+            ("twitcher commits save -m why ", key("", false)),
+            ("twitcher commits save foo ", None),
+            ("twitcher commits revert foo 1", None),
+            ("twitcher get commits ", None),
+            ("twitcher properties /n fo", None),
         ] {
             let found = wanted(line, &super::super::command()).map(|(wanted, _)| wanted);
             assert_eq!(found, expected, "{line}");

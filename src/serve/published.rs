@@ -25,6 +25,8 @@ struct Published<'a> {
     repaired: u64,
     /// How many keys were compared.
     checked: u64,
+    /// What keeps this server from publishing now, for people.
+    trouble: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -48,6 +50,7 @@ pub async fn answer(namespace: &Namespace, repairs: bool, who: Who<'_>) -> Resul
             differing: 0,
             repaired: 0,
             checked: 0,
+            trouble: None,
         };
         return Ok(json(StatusCode::OK, &nowhere));
     };
@@ -62,13 +65,15 @@ pub async fn answer(namespace: &Namespace, repairs: bool, who: Who<'_>) -> Resul
         let Difference { key, journal, store, failure, .. } = difference;
         Differing { key, journal, store, failure }
     });
+    let status = publication.publisher.status();
     let published = Published {
-        leader: publication.publisher.status().leader,
+        leader: status.leader,
         keeper: Some(&publication.place),
         differences: differences.collect(),
         differing,
         repaired,
         checked,
+        trouble: status.trouble,
     };
     Ok(json(StatusCode::OK, &published))
 }

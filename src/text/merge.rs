@@ -1,8 +1,16 @@
 //! Merges two texts that were made from the same one.
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
-use similar::{Algorithm, DiffOp, capture_diff_slices};
+use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
+
+/// After so long, comparisons get coarse: more lines than need be are in conflict, and none is lost.
+const TIME: Duration = Duration::from_secs(1);
+
+const OURS: &str = "<<<<<<< ";
+const BETWEEN: &str = "=======\n";
+const THEIRS: &str = ">>>>>>> ";
 
 /// What became of two texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +25,8 @@ pub struct Merged {
 /// and `theirs`, for the places where both have.
 pub fn merge(base: &str, ours: &str, theirs: &str, names: [&str; 2]) -> Merged {
     let (base, ours, theirs) = (lines(base), lines(ours), lines(theirs));
-    let (in_ours, in_theirs) = (matches(&base, &ours), matches(&base, &theirs));
+    let deadline = Instant::now() + TIME;
+    let (in_ours, in_theirs) = (matches(&base, &ours, deadline), matches(&base, &theirs, deadline));
     let mut merged = Merged { text: String::new(), conflicts: 0 };
     let (mut at, mut our, mut their) = (0, 0, 0);
     loop {
@@ -36,6 +45,11 @@ pub fn merge(base: &str, ours: &str, theirs: &str, names: [&str; 2]) -> Merged {
     }
 }
 
+/// Whether a text still has places where somebody must decide.
+pub fn has_markers(text: &str) -> bool {
+    text.lines().any(|line| [OURS, THEIRS].iter().any(|marker| line.starts_with(marker)))
+}
+
 impl Merged {
     fn add(&mut self, base: &[&str], ours: &[&str], theirs: &[&str], [our_name, their_name]: [&str; 2]) {
         if ours == theirs || theirs == base {
@@ -44,11 +58,11 @@ impl Merged {
             self.text.extend(theirs.iter().copied());
         } else {
             self.conflicts += 1;
-            self.add_line(&format!("<<<<<<< {our_name}\n"));
+            self.add_line(&format!("{OURS}{our_name}\n"));
             self.text.extend(ours.iter().copied());
-            self.add_line("=======\n");
+            self.add_line(BETWEEN);
             self.text.extend(theirs.iter().copied());
-            self.add_line(&format!(">>>>>>> {their_name}\n"));
+            self.add_line(&format!("{THEIRS}{their_name}\n"));
         }
     }
 
@@ -66,9 +80,9 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 /// Returns for each line of `base` which line of `other` it is.
-fn matches(base: &[&str], other: &[&str]) -> Vec<Option<usize>> {
+fn matches(base: &[&str], other: &[&str], deadline: Instant) -> Vec<Option<usize>> {
     let mut matches = vec![None; base.len()];
-    for operation in capture_diff_slices(Algorithm::Myers, base, other) {
+    for operation in capture_diff_slices_deadline(Algorithm::Myers, base, other, Some(deadline)) {
         if let DiffOp::Equal { old_index, new_index, len } = operation {
             let news: Range<usize> = new_index..new_index + len;
             for (found, new) in matches[old_index..old_index + len].iter_mut().zip(news) {
@@ -105,6 +119,23 @@ mod tests {
         assert_eq!(merged("a\nb\nc\n", "a\nB\nc\n", "a\nβ\nc\n"), (text.to_owned(), 1));
         let text = "<<<<<<< yours\nx\n=======\ny\n>>>>>>> v2\n";
         assert_eq!(merged("", "x", "y"), (text.to_owned(), 1));
+    }
+
+    #[test]
+    fn what_nobody_has_decided_is_found() {
+        assert!(has_markers(&merged("b\n", "x\n", "y\n").0) && has_markers("a\n>>>>>>> v2"));
+        assert!(!has_markers("a\n<<<<<< x\n=======\n") && !has_markers(" <<<<<<< yours\n"));
+    }
+
+    // The server merges what anybody sends.
+    #[test]
+    fn texts_that_have_nothing_in_common_are_merged_soon() {
+        let lines = |from: u32| (from..from + 100_000).map(|number| format!("{number}\n")).collect::<String>();
+        let (base, ours, theirs) = (lines(0), lines(200_000), lines(400_000));
+        let began = Instant::now();
+        let (text, conflicts) = merged(&base, &ours, &theirs);
+        assert!(conflicts == 1 && text.contains(&ours) && text.contains(&theirs));
+        assert!(began.elapsed() < 20 * TIME, "{:?}", began.elapsed());
     }
 
     proptest! {

@@ -20,7 +20,7 @@ pub use decode::{TextError, decode, position};
 pub use escaped_json::escaped_json;
 pub use glob::{is_glob, matches_glob};
 pub use hash::StableHash;
-pub use merge::{Merged, merge};
+pub use merge::{Merged, has_markers, merge};
 pub use printable::{is_hidden, is_invisible, printable};
 pub use quoted::quoted;
 pub use shortened::{shortened, within_bytes};

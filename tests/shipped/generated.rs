@@ -191,7 +191,8 @@ fn page() -> String {
     page + fs::read_to_string(here(CLOSING)).unwrap().as_str()
 }
 
-/// What follows the script for bash: the names of watches, runs, nodes and stores, which the program finds.
+/// What follows the script for bash: the names of watches, runs, nodes, stores and keys, which the program
+/// finds.
 /// The program prints whole words, and bash replaces only what stands behind the last character at which it
 /// breaks words (`COMP_WORDBREAKS`, such as the colon in the name of a watch).
 const BASH_NAMES: &str = r#"
@@ -274,7 +275,10 @@ const NAMES: [&str; 5] = ["node", "watch", "watches", "names", "run"];
 /// Has zsh ask for names.
 fn with_names_for_zsh(script: &str) -> String {
     let is_name = |line: &str| {
-        line.contains("--store=[") || NAMES.iter().any(|name| line.contains(&format!(":{name} -- ")))
+        // A key of commits, which needs no explanation.
+        line.starts_with("':key:")
+            || line.contains("--store=[")
+            || NAMES.iter().any(|name| line.contains(&format!(":{name} -- ")))
     };
     let mut text = String::new();
     for line in script.lines() {

@@ -73,6 +73,9 @@ pub struct Published {
     pub differences: Vec<Difference>,
     /// How many keys were compared.
     pub checked: u64,
+    /// What keeps the server from publishing now, for people.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// A key whose head in the journal is not what the store has.

@@ -3,21 +3,22 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::mem;
 use std::process::{Command, ExitCode, Stdio};
 
 use super::api::MAX_PAYLOAD;
 use super::author::{AuthorArgs, comment};
-use super::merge::{both, has_markers};
 use super::server::ServerArgs;
 use crate::cli::shared::editor::{EditedText, at_most};
 use crate::cli::shared::exit::{CONDITION_FAILED, ConditionError, Exit, UsageError, print_error};
 use crate::commits::Key;
+use crate::text::{Merged, count, has_markers, merge};
 
 /// Edit a key's payload with $VISUAL or $EDITOR, and save it as the next version
 ///
 /// A text that was not changed is not saved. If somebody else has saved a version meanwhile, a terminal is
-/// asked whether to go on with both texts; otherwise the edited text stays in a file whose name is shown, and
-/// the command exits with 3. A key that does not exist begins as an empty text.
+/// asked whether to go on with both texts, merged; otherwise the edited text stays in a file whose name is
+/// shown, and the command exits with 3. A key that does not exist begins as an empty text.
 #[derive(Debug, clap::Args)]
 pub struct Edit {
     #[arg(value_parser = Key::parse)]
@@ -60,13 +61,13 @@ impl Edit {
         let mut comment = self.comment.clone();
         let mut head = self.read()?;
         let mut text = EditedText::new(Some(key.as_str()), &head.payload)?;
-        let mut is_merge = false;
+        let mut is_undecided = false;
         loop {
             let emptying = format!("`twitcher commits save {key} --empty` saves an empty payload");
             let edited = text.edit(&format!("key {key}"), &head.payload, &emptying)?;
             let Some((edited, after)) = edited else { return Ok(ExitCode::SUCCESS) };
             text = edited;
-            if is_merge && has_markers(&after) {
+            if is_undecided && has_markers(&String::from_utf8_lossy(&after)) {
                 let reason = format!("key {key}: the text still has conflict markers; nothing was saved");
                 return Err(ConditionError(text.keep(&reason)).into());
             }
@@ -92,22 +93,23 @@ impl Edit {
             }
             comment = Some(why);
             let unsaved = format!("somebody else saved {key} meanwhile, so nothing was saved");
-            head = match can_ask.then(|| self.read()) {
-                Some(Ok(head)) => head,
+            let newer = match can_ask.then(|| self.read()) {
+                Some(Ok(newer)) => newer,
                 Some(Err(_)) | None => return Err(ConditionError(text.keep(&unsaved)).into()),
             };
+            let before = mem::replace(&mut head, newer);
             if head.payload == after {
                 print_error(format_args!("twitcher: {} of {key} has the same text already", head.name()));
                 return Ok(ExitCode::SUCCESS);
             }
-            let merged = match (std::str::from_utf8(&after), std::str::from_utf8(&head.payload)) {
-                (Ok(ours), Ok(theirs)) if ask_to_go_on(&text, &head) => both(ours, theirs, &head.name()),
-                _ => return Err(ConditionError(text.keep(&unsaved)).into()),
+            let merged = merged(&before, &after, &head);
+            let Some(merged) = merged.filter(|merged| ask_to_go_on(&text, &head, merged.conflicts)) else {
+                return Err(ConditionError(text.keep(&unsaved)).into());
             };
-            if let Err(reason) = text.replace(merged.as_bytes()) {
+            if let Err(reason) = text.replace(merged.text.as_bytes()) {
                 return Err(text.keep(&reason).into());
             }
-            is_merge = true;
+            is_undecided = merged.conflicts > 0;
         }
     }
 
@@ -190,9 +192,20 @@ fn ask_for_comment(text: &EditedText) -> Result<String, String> {
     }
 }
 
-fn ask_to_go_on(text: &EditedText, head: &Head) -> bool {
+/// Merges the edited text with that of the newer head. `None` if one of them is no text.
+fn merged(before: &Head, edited: &[u8], newer: &Head) -> Option<Merged> {
+    let texts = [&before.payload, edited, &newer.payload].map(|text| std::str::from_utf8(text).ok());
+    let [before, ours, theirs] = texts;
+    Some(merge(before?, ours?, theirs?, ["yours", &newer.name()]))
+}
+
+fn ask_to_go_on(text: &EditedText, head: &Head, conflicts: usize) -> bool {
     print_error(format_args!("The edited text is in {}.", text.path().display()));
-    print_error(format_args!("The editor can show it with that of {}, between markers.", head.name()));
+    let rest = match conflicts {
+        0 => "no line was changed by both".to_owned(),
+        places => format!("{} to decide, between markers", count(places as u64, "place")),
+    };
+    print_error(format_args!("It is merged with that of {}: {rest}.", head.name()));
     let answer = ask("Edit again, with both texts? [Y/n]");
     answer.is_some_and(|answer| ["", "y", "yes"].contains(&&*answer.to_lowercase()))
 }

@@ -5,7 +5,7 @@
 //!   [`stream`]; [`refusal`] words what goes wrong.
 //! * [`api`] is what can be asked: Rainer's interface, and the two addresses that are ours.
 //! * [`saving`] makes the next version of a key, and explains a conflict; [`author`] says by whom, and why.
-//! * [`exchange`] is the part of `edit` that connects, and [`merge`] puts two texts into one.
+//! * [`exchange`] is the part of `edit` that connects, and [`keys`] what completions of shells ask for.
 //! * [`rows`] shows headers of commits as tables and JSON.
 
 mod api;
@@ -14,9 +14,9 @@ mod client;
 mod diff;
 mod edit;
 pub mod exchange;
+pub mod keys;
 mod list;
 mod log;
-mod merge;
 mod publish;
 mod refusal;
 mod remove;

@@ -17,8 +17,9 @@ pub struct Publish {
     /// Publish nothing: only tell what differs, and exit with 1 if something does
     #[arg(long)]
     check: bool,
-    /// Print a JSON object: leader (whether this server publishes), keeper (where), checked (how many keys)
-    /// and differences, an array of key, journal and store (the versions, or null)
+    /// Print a JSON object: leader (whether this server publishes), keeper (where), checked (how many keys),
+    /// trouble (what keeps the server from publishing now, or null) and differences, an array of key, journal
+    /// and store (the versions, or null)
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -52,7 +53,7 @@ impl Publish {
     }
 
     fn text(&self, published: &Published, keeper: &str) -> String {
-        let Published { differences, checked, leader, .. } = published;
+        let Published { differences, checked, leader, trouble, keeper: _ } = published;
         let version = |version: Option<i64>, none: &str| {
             version.map_or(none.to_owned(), |version| format!("version {version}"))
         };
@@ -72,6 +73,7 @@ impl Publish {
             more => count(more as u64, "difference"),
         };
         let other = if *leader { "" } else { "; another server publishes by itself" };
-        lines + line(&format!("{compared} compared with {keeper}: {result}{other}")).as_str()
+        let trouble = trouble.as_ref().map_or(String::new(), |trouble| line(trouble));
+        lines + &line(&format!("{compared} compared with {keeper}: {result}{other}")) + &trouble
     }
 }

@@ -1,11 +1,7 @@
 //! `twitcher commits remove KEY`
 
-use std::process::ExitCode;
-
 use super::api::Draft;
-use super::author::{AuthorArgs, comment};
-use super::saving::{next, save, told};
-use super::server::ServerArgs;
+use super::saving::{SavingArgs, next, save};
 use super::show::no_such;
 use crate::cli::shared::exit::Exit;
 use crate::commits::Key;
@@ -17,23 +13,14 @@ use crate::commits::Key;
 pub struct Remove {
     #[arg(value_parser = Key::parse)]
     key: Key,
-    /// Why, in one line
-    #[arg(long, short = 'm', value_name = "COMMENT", value_parser = comment)]
-    comment: String,
-    /// Print the new commit's header as a JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    author: AuthorArgs,
-    #[command(flatten)]
-    server: ServerArgs,
+    saving: SavingArgs,
 }
 
 impl Remove {
     pub fn run(self) -> Exit {
-        let Self { key, comment, .. } = &self;
-        let author = self.author.name()?;
-        let saved = self.server.with_client(async |client| {
+        let Self { key, saving } = &self;
+        saving.save_with(async |client, author| {
             let head = client.meta(key, None).await?;
             let head = head.ok_or_else(|| no_such(client, key, None))?;
             if head.empty {
@@ -41,10 +28,8 @@ impl Remove {
                 return Err(format!("{key} is removed already, by version {version} of {by}").into());
             }
             let version = next(Some(&head));
-            let draft = Draft { key, version, author: &author, comment, payload: None };
+            let draft = Draft { key, version, author, comment: &saving.comment, payload: None };
             save(client, &draft, Some(&head)).await
-        })?;
-        told(&saved, self.json)?;
-        Ok(ExitCode::SUCCESS)
+        })
     }
 }

@@ -1,11 +1,7 @@
 //! `twitcher commits revert KEY VERSION`
 
-use std::process::ExitCode;
-
 use super::api::Draft;
-use super::author::{AuthorArgs, comment};
-use super::saving::{next, save, told};
-use super::server::ServerArgs;
+use super::saving::{SavingArgs, next, save};
 use super::show::{no_such, removed};
 use crate::cli::shared::exit::Exit;
 use crate::cli::shared::number;
@@ -19,23 +15,14 @@ pub struct Revert {
     /// The version whose payload is to be the newest again
     #[arg(value_parser = number::at_least(1_i64), allow_hyphen_values = true)]
     version: i64,
-    /// Why, in one line
-    #[arg(long, short = 'm', value_name = "COMMENT", value_parser = comment)]
-    comment: String,
-    /// Print the new commit's header as a JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    author: AuthorArgs,
-    #[command(flatten)]
-    server: ServerArgs,
+    saving: SavingArgs,
 }
 
 impl Revert {
     pub fn run(self) -> Exit {
-        let Self { key, version, comment, .. } = &self;
-        let author = self.author.name()?;
-        let saved = self.server.with_client(async |client| {
+        let Self { key, version, saving } = &self;
+        saving.save_with(async |client, author| {
             // The head first: what comes after it is a conflict.
             let head = client.meta(key, None).await?;
             let head = head.ok_or_else(|| no_such(client, key, None))?;
@@ -48,10 +35,8 @@ impl Revert {
                 return Err(format!("{}; `twitcher commits remove` removes it again", removed(&old)).into());
             }
             let version = next(Some(&head));
-            let draft = Draft { key, version, author: &author, comment, payload: Some(payload) };
+            let draft = Draft { key, version, author, comment: &saving.comment, payload: Some(payload) };
             save(client, &draft, Some(&head)).await
-        })?;
-        told(&saved, self.json)?;
-        Ok(ExitCode::SUCCESS)
+        })
     }
 }

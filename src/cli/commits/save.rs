@@ -5,12 +5,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use super::api::{Draft, MAX_PAYLOAD};
-use super::author::{AuthorArgs, comment};
-use super::saving::{next, save, told};
-use super::server::ServerArgs;
+use super::saving::{SavingArgs, next, save};
 use crate::cli::shared::exit::Exit;
 use crate::cli::shared::number;
 use crate::commits::Key;
@@ -27,42 +24,31 @@ pub struct Save {
     /// The file with the payload; - is stdin
     #[arg(value_name = "FILE|-", default_value = "-")]
     file: PathBuf,
-    /// Why, in one line
-    #[arg(long, short = 'm', value_name = "COMMENT", value_parser = comment)]
-    comment: String,
     /// The version to save: N, if the newest is N - 1. Otherwise exit with 3
     #[arg(long, value_name = "N", value_parser = number::at_least(1_i64), allow_hyphen_values = true)]
     version: Option<i64>,
     /// The payload may be empty
     #[arg(long)]
     empty: bool,
-    /// Print the new commit's header as a JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    author: AuthorArgs,
-    #[command(flatten)]
-    server: ServerArgs,
+    saving: SavingArgs,
 }
 
 impl Save {
     pub fn run(self) -> Exit {
-        let Self { key, comment, .. } = &self;
-        let author = self.author.name()?;
+        let Self { key, saving, .. } = &self;
         // As the user who asks: root's process will be another one when it connects.
         let file = self.open()?;
-        let saved = self.server.with_client(async |client| {
+        saving.save_with(async |client, author| {
             let head = match self.version {
                 Some(_) => None,
                 None => client.meta(key, None).await?,
             };
             let payload = Some(self.payload(file)?.into());
             let version = self.version.unwrap_or_else(|| next(head.as_ref()));
-            let draft = Draft { key, version, author: &author, comment, payload };
+            let draft = Draft { key, version, author, comment: &saving.comment, payload };
             save(client, &draft, head.as_ref()).await
-        })?;
-        told(&saved, self.json)?;
-        Ok(ExitCode::SUCCESS)
+        })
     }
 
     fn open(&self) -> Result<File, String> {

@@ -1,14 +1,46 @@
 //! Saves the next version of a key, and explains a conflict.
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use super::api::{Draft, Unsaved};
+use super::author::{AuthorArgs, comment};
 use super::client::Client;
 use super::rows;
-use crate::cli::shared::exit::ConditionError;
+use super::server::ServerArgs;
+use crate::cli::shared::exit::{ConditionError, Exit};
 use crate::cli::shared::stdout::{line, print, print_json};
 use crate::commits::Key;
 use crate::model::Commit;
+
+/// What all commands take that save one version.
+#[derive(Debug, clap::Args)]
+pub struct SavingArgs {
+    /// Why, in one line
+    #[arg(long, short = 'm', value_name = "COMMENT", value_parser = comment)]
+    pub comment: String,
+    /// Print the new commit's header as a JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    author: AuthorArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+impl SavingArgs {
+    /// Saves what `command` saves by the author that it is given, and prints what was saved.
+    pub fn save_with(
+        &self,
+        command: impl AsyncFnOnce(&Client, &str) -> Result<Commit, Box<dyn Error>>,
+    ) -> Exit {
+        // As the user who asks: root's process will be another one when it connects.
+        let author = self.author.name()?;
+        let saved = self.server.with_client(async |client| command(client, &author).await)?;
+        told(&saved, self.json)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
 
 /// Returns the version that follows a head.
 pub fn next(head: Option<&Commit>) -> i64 {

@@ -1,6 +1,7 @@
 //! Edits a text, and saves it if nobody else was faster.
 
 use hyper::StatusCode;
+use tokio::task::spawn_blocking;
 
 use super::super::api::{MAX_PAYLOAD, Problem};
 use super::super::namespace::{Draft, Namespace, Saved};
@@ -151,7 +152,10 @@ impl Edit<'_> {
         let mine = LineEnds::of(base_text).restore(mine);
         let theirs = as_text(&head.payload);
         let their_name = format!("v{} by {}", head.header.version, head.header.author);
-        let merged = theirs.map(|theirs| merge(base_text, &mine, theirs, ["yours", &their_name]));
+        let merged = match theirs {
+            Some(theirs) => merged([base_text, &mine, theirs].map(str::to_owned), their_name).await,
+            None => None,
+        };
         let text: &str = match (action, &merged, theirs) {
             ("theirs", _, Some(theirs)) => theirs,
             ("mine", _, _) | (_, None, _) => &mine,
@@ -192,6 +196,12 @@ impl Edit<'_> {
             conflict: None,
         }
     }
+}
+
+/// Merges two texts, away from the thread that serves everybody.
+async fn merged([base, mine, theirs]: [String; 3], their_name: String) -> Option<Merged> {
+    let merged = spawn_blocking(move || merge(&base, &mine, &theirs, ["yours", &their_name]));
+    merged.await.ok()
 }
 
 fn show(visit: &Visit<'_>, status: StatusCode, editor: &Editor<'_>) -> Reply {

@@ -1,6 +1,6 @@
 //! Logging in and out.
 
-use hyper::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use hyper::header::{HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
 use hyper::{Request, StatusCode};
 use maud::html;
 
@@ -49,9 +49,11 @@ pub fn form(next: &str, has_failed: bool) -> Reply {
     send(status, &Page { title: "Log in", path: vec![], user: None, is_wide: false, main })
 }
 
-pub fn log_in(site: Site<'_>, form: &Form) -> Reply {
+pub fn log_in(site: Site<'_>, headers: &HeaderMap, form: &Form) -> Reply {
     let next = form.get("next");
-    match site.access.log_in(form.get("token").trim(), site.is_secure) {
+    // Behind a proxy that speaks TLS, the browser says so.
+    let is_secure = headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+    match site.access.log_in(form.get("token").trim(), site.is_secure || is_secure) {
         Some(cookie) => with_cookie(see_other(if address::is_own(next) { next } else { "/" }), &cookie),
         None => self::form(next, true),
     }

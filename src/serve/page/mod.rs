@@ -111,7 +111,7 @@ where
     };
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let who = match (who, &*segments) {
-        (_, ["login"]) => return login::log_in(site, &form),
+        (_, ["login"]) => return login::log_in(site, &headers, &form),
         (_, ["logout"]) => return login::log_out(site, &headers),
         (Ok(who), _) => who,
         (Err(_), _) => return login::send_again(&path, &form),

@@ -147,6 +147,19 @@ impl Nodes {
         self.client().set_acl(node, acl).unwrap_or_else(|error| panic!("close {node}: error {error}"));
     }
 
+    /// Lets everybody read this node, and nobody write it, until [`Self::open_to_everybody`].
+    #[track_caller]
+    pub fn close_to_writers(&self, node: &str) {
+        self.client()
+            .set_acl(node, Acl::ReadOnly)
+            .unwrap_or_else(|error| panic!("close {node}: error {error}"));
+    }
+
+    #[track_caller]
+    pub fn open_to_everybody(&self, node: &str) {
+        self.client().set_acl(node, Acl::Open).unwrap_or_else(|error| panic!("open {node}: error {error}"));
+    }
+
     /// Removes a node that has no children.
     #[track_caller]
     pub fn remove(&self, node: &str) {

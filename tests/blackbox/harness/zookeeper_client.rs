@@ -27,6 +27,8 @@ const CLOSE: i32 = -11;
 #[derive(Clone, Copy)]
 pub enum Acl<'a> {
     Open,
+    /// Everybody may read, and change the ACL.
+    ReadOnly,
     Of(&'a str, &'a str),
 }
 
@@ -208,12 +210,12 @@ impl Drop for ZooKeeperClient {
 
 impl Acl<'_> {
     fn list(self) -> Vec<u8> {
-        let (scheme, id) = match self {
-            Self::Open => ("world", "anyone"),
-            Self::Of(scheme, id) => (scheme, id),
+        let (rights, scheme, id) = match self {
+            Self::Open => (31, "world", "anyone"),
+            Self::ReadOnly => (1 | 16, "world", "anyone"),
+            Self::Of(scheme, id) => (31, scheme, id),
         };
-        let everything = number(31);
-        [number(1), everything, bytes(scheme.as_bytes()), bytes(id.as_bytes())].concat()
+        [number(1), number(rights), bytes(scheme.as_bytes()), bytes(id.as_bytes())].concat()
     }
 }
 

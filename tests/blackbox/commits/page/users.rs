@@ -154,3 +154,17 @@ fn programs_are_told_the_status_and_people_where_to_log_in() {
         assert!(answer.head.contains(header), "no {header} in {}", answer.head);
     }
 }
+
+// A proxy that speaks TLS says nothing, and the browser does.
+#[test]
+fn a_session_that_begins_over_tls_stays_there() {
+    let site = site_with_users();
+    for (scheme, is_secure) in [("http", false), ("https", true)] {
+        let headers = [FORM, ("Origin", &*format!("{scheme}://{}", site.address))];
+        let begun = site.ask("POST", "/-/login", &headers, b"token=secret");
+        assert_eq!(begun.status, 303, "{}", begun.head);
+        let cookie = begun.head.lines().find(|line| line.starts_with("set-cookie: ")).expect("a cookie");
+        assert!(cookie.contains("httponly; samesite=strict"), "{cookie}");
+        assert_eq!(cookie.contains("; secure"), is_secure, "{scheme}: {cookie}");
+    }
+}
