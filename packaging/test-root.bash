@@ -38,6 +38,10 @@ expect() {
 use() {
     expect "the mode of twitcher.toml" "$(stat -c '%a %U %G' "$root/etc/twitcher/twitcher.toml")" "644 root root"
     [ -z "$(find "$root/etc/systemd" -name 'twitcher*')" ] || fail "the unit was enabled unasked"
+    for unit in twitcher twitcher-serve; do
+        expect "the mode of $unit.service" \
+            "$(stat -c '%a %U %G' "$root/usr/lib/systemd/system/$unit.service")" "644 root root"
+    done
     expect "what the installation asked of services" "$(services)" ""
     inside twitcher --version
     inside twitcher check

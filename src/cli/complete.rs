@@ -254,12 +254,7 @@ fn stores(prefix: &str, flags: &[OsString]) -> Option<Vec<String>> {
     Some(names.iter().map(ToString::to_string).filter(|name| name.starts_with(prefix)).collect())
 }
 
-fn commit_keys(
-    prefix: &str,
-    removed: bool,
-    flags: &[OsString],
-    deadline: Instant,
-) -> Option<Vec<String>> {
+fn commit_keys(prefix: &str, removed: bool, flags: &[OsString], deadline: Instant) -> Option<Vec<String>> {
     let keys = keys(only(flags, &FLAGS), removed, deadline).ok()?;
     Some(keys.into_iter().filter(|key| key.starts_with(prefix)).collect())
 }

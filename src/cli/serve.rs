@@ -20,6 +20,7 @@ use crate::{serve, sys};
 ///
 /// Keeps every version of every key in a database, answers Rainer's clients over HTTP, and publishes the
 /// newest versions in a store. The block [serve] of twitcher.toml says what is served, where, and to whom.
+/// See twitcher-serve(1).
 #[derive(Debug, clap::Args)]
 pub struct Serve {
     #[command(flatten)]

@@ -130,7 +130,8 @@ mod tests {
     // The server merges what anybody sends.
     #[test]
     fn texts_that_have_nothing_in_common_are_merged_soon() {
-        let lines = |from: u32| (from..from + 100_000).map(|number| format!("{number}\n")).collect::<String>();
+        let lines =
+            |from| (from..from + 100_000).map(|number: u32| format!("{number}\n")).collect::<String>();
         let (base, ours, theirs) = (lines(0), lines(200_000), lines(400_000));
         let began = Instant::now();
         let (text, conflicts) = merged(&base, &ours, &theirs);

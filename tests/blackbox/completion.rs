@@ -1,4 +1,5 @@
-//! The completion of names of watches, runs, nodes and stores, in real shells with the shipped scripts.
+//! The completion of names of watches, runs, nodes, stores and commits' keys, in real shells with the shipped
+//! scripts.
 
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -6,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Proxy, Sandbox, Server, ZooKeeper, command, exec, on_every_store, wait_until, watch};
+use crate::harness::{
+    CommitServer, Proxy, Sandbox, Server, ZooKeeper, command, exec, on_every_store, wait_until, watch,
+};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/completions");
 
@@ -161,6 +164,34 @@ fn bash_completes_the_names_of_watches() {
     wait_for_offer(offered, &sandbox, "twitcher history on", &["only"]);
 }
 
+// Like those of watches: asked of the server, in 100 ms, silent where there is none.
+#[test]
+fn the_keys_of_commits_are_completed_and_removed_ones_where_they_have_a_history() {
+    let (sandbox, mut server) = (Sandbox::directory(), CommitServer::diary(""));
+    for key in ["gone", "old%20one", "ports", "ports.eu"] {
+        assert_eq!(server.save(key, 1, b"x").status, 200);
+    }
+    let removal = [("X-Rainer-Author", "eva"), ("X-Rainer-Empty", "Yes")];
+    assert_eq!(server.ask("POST", "/diary/gone/2", &removal, b"").status, 200);
+    sandbox.settings(&format!("[commits]\nurl = \"{}\"\n", server.url()));
+    for command in ["show", "log", "diff", "save", "edit", "revert", "remove"] {
+        wait_for_offer(offered, &sandbox, &format!("twitcher commits {command} po"), &["ports", "ports.eu"]);
+    }
+    wait_for_offer(offered, &sandbox, "twitcher commits save -m why ol", &["old\\ one"]);
+    for command in ["log", "diff", "revert"] {
+        wait_for_offer(offered, &sandbox, &format!("twitcher commits {command} g"), &["gone"]);
+    }
+    assert_eq!(offered(&sandbox, "twitcher commits edit g"), [""]);
+    for shell in [zsh, fish] {
+        wait_for_offer(shell, &sandbox, "twitcher commits show ports.", &["ports.eu"]);
+        wait_for_offer(shell, &sandbox, "twitcher commits log ol", &["old one"]);
+    }
+    let elsewhere = format!("twitcher commits show --url http://{}/none p", server.address);
+    assert_eq!(offered(&sandbox, &elsewhere), [""]);
+    server.kill();
+    assert_eq!(offered(&sandbox, "twitcher commits show po"), [""]);
+}
+
 // "quickly, silently, with a short deadline, never blocking a shell for more than a second"
 #[test]
 fn a_shell_does_not_wait_for_a_store_or_a_daemon_that_is_not_there() {
@@ -218,7 +249,7 @@ fn zsh_and_fish_complete_commands_names_and_stores_and_no_files_among_names() {
 #[test]
 fn a_completion_without_a_daemon_is_silent() {
     let sandbox = Sandbox::directory();
-    for line in ["twitcher pause ", "twitcher logs ", "twitcher check "] {
+    for line in ["twitcher pause ", "twitcher logs ", "twitcher check ", "twitcher commits show "] {
         let said = printed(&sandbox, "sh", ["-c", "twitcher complete \"$1\" || true", "sh", line]);
         assert_eq!(said, [""; 0], "{line}");
     }
@@ -239,7 +270,9 @@ fn a_completion_does_not_wait_for_a_daemon_that_does_not_answer() {
             count.fetch_add(1, Ordering::Relaxed);
         }
     });
-    for line in ["twitcher trigger ", "twitcher pause ", "twitcher logs "] {
+    let socket = sandbox.control_socket();
+    sandbox.settings(&format!("[commits]\nurl = \"unix:{}:/diary\"\n", socket.display()));
+    for line in ["twitcher trigger ", "twitcher pause ", "twitcher logs ", "twitcher commits show "] {
         // Everything that completes anything ends after 0.7 s, and a busy machine may take longer.
         wait_until("an end before that of all completions", || {
             let began = Instant::now();
@@ -248,5 +281,5 @@ fn a_completion_does_not_wait_for_a_daemon_that_does_not_answer() {
             began.elapsed() < Duration::from_millis(600)
         });
     }
-    assert!(accepted.load(Ordering::Relaxed) >= 3, "the daemon was asked");
+    assert!(accepted.load(Ordering::Relaxed) >= 4, "the daemon was asked, and the server of commits");
 }

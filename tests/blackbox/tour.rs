@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::commits::page::Browser;
+use crate::harness::ports::free_port;
 use crate::harness::{Etcd, Sandbox, Server, Store, command, etcd_program, set_mode, wait_until};
 
 /// A fenced block of a document.
@@ -90,6 +92,67 @@ fn five_minutes_with_etcd() {
     assert!(all.contains("\"succeeded\":true") && all.contains("/web/config"), "{all}");
     assert!(all.contains("0 nodes created, 0 changed, 0 removed; 2 the same"), "{all}");
     assert!(all.contains(":8080 {\"") && all.contains("\"weight\":10}\n"), "{all}");
+}
+
+// "change a value in the browser, watch a host take it"
+#[test]
+fn five_minutes_with_versioned_configuration() {
+    let (etcd, sandbox, browser) = (Etcd::start(), Sandbox::directory(), Browser::take());
+    install(&sandbox);
+    let (address, port) = (etcd.address(), free_port());
+    let page = format!("http://127.0.0.1:{port}/");
+    let database = sandbox.path("database");
+    fs::create_dir(&database).unwrap();
+    let write = |fields: &[(&str, &str)]| {
+        fields.iter().for_each(|(field, text)| browser.fill(field, text));
+        browser.click("button.main");
+    };
+    let readme = include_str!("../../README.md");
+    let (mut daemon, mut server, mut all, mut logs) = (None, None, String::new(), 0);
+    for Block { language, text } in blocks(readme, Some("Five minutes with versioned configuration")) {
+        let text =
+            text.replace("localhost:2379", &address).replace("127.0.0.1:8080", &page[7..page.len() - 1]);
+        match language {
+            "toml" => sandbox.settings(&text.replace(
+                "[serve.commits.diary]",
+                &format!("[serve]\nlisten = \"127.0.0.1:{port}\"\n\n[serve.commits.diary]"),
+            )),
+            "rhai" => sandbox.config("diary.twc", &text),
+            "sh" if text == "STATE_DIRECTORY=$(mktemp -d) twitcher serve\n" => {
+                let serve = sandbox.twitcher(["serve", "--config-path"]).arg(sandbox.configs());
+                let started = serve.env("STATE_DIRECTORY", &database).start();
+                started.wait_for_log(&["serving diary on"]);
+                server = Some(started);
+            }
+            "sh" if text == "sudo twitcher run --log-to-stdout\n" => {
+                daemon = Some(sandbox.daemon_without_store().start());
+            }
+            "sh" => all += &typed(&sandbox, &text, &address),
+            "text" => {
+                if logs == 0 {
+                    browser.open(&page);
+                    browser.follow("diary");
+                    browser.follow("New key");
+                    write(&[
+                        ("#key", "ports"),
+                        ("#text", "http = 80"),
+                        ("#author", "gian"),
+                        ("#comment", "first"),
+                    ]);
+                } else if logs == 1 {
+                    browser.follow("Edit");
+                    write(&[("#text", "http = 8080"), ("#comment", "moved")]);
+                }
+                daemon.as_ref().expect("a daemon").wait_for_log(&[text.trim_end()]);
+                logs += 1;
+            }
+            other => panic!("what is a block of {other:?}?"),
+        }
+    }
+    assert!(logs == 3 && server.is_some());
+    // "the page shows what it does without a reload"
+    browser.wait_for_text(".history", "as it was");
+    assert!(all.contains("-http = 80\n") && all.contains("once more") && all.contains("version 4"), "{all}");
 }
 
 // "only for the deployed branch": the git server's hook, as the document has it.

@@ -6,4 +6,4 @@ mod look;
 mod read;
 mod users;
 
-use browser::Browser;
+pub use browser::Browser;
