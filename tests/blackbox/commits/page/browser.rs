@@ -102,7 +102,13 @@ impl Browser {
     /// Prefers `light` or `dark`.
     pub fn set_scheme(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        self.command("Emulation.setEmulatedMedia", json!({ "features": features }));
+        self.command("Emulation.setEmulatedMedia", json!({ "media": "", "features": features }));
+    }
+
+    /// Shows pages as they are printed for somebody who prefers dark ones.
+    pub fn set_paper(&self) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": "dark" }]);
+        self.command("Emulation.setEmulatedMedia", json!({ "media": "print", "features": features }));
     }
 
     pub fn forget_cookies(&self) {

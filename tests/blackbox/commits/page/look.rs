@@ -39,6 +39,25 @@ fn a_phone_needs_no_scrolling_sideways_in_dark_and_light() {
     }
 }
 
+#[test]
+fn paper_is_white_and_has_no_buttons() {
+    let (browser, site) = (Browser::take(), Site::start());
+    site.save("port", 1, "gian", "as always", b"80\n");
+    site.save("port", 2, "eva", "try this", b"8080\n");
+    browser.set_paper();
+    for page in ["/-/keys/diary", "/-/key/diary/port", "/-/key/diary/port/1", "/-/diff/diary/port/1/2"] {
+        browser.open(&site.url(page));
+        assert_eq!(browser.value("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)");
+        let buttons =
+            "[...document.querySelectorAll('button, .button')].filter((it) => it.checkVisibility())";
+        assert_eq!(browser.value(&format!("{buttons}.length")), 0, "{page}");
+        assert!(browser.text("h1").starts_with("port") || page == "/-/keys/diary", "{page}");
+    }
+    // What has changed is still told by colour.
+    let changed = browser.value("getComputedStyle(document.querySelector('.old.changed')).backgroundColor");
+    assert_eq!(changed, "rgb(253, 236, 235)");
+}
+
 /// The contrast of text and ground, as the guidelines for accessible pages define it.
 const CONTRAST: &str = "(() => {
     const style = getComputedStyle(document.body);
