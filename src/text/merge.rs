@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
 
 /// After so long, comparisons get coarse: more lines than need be are in conflict, and none is lost.
-const TIME: Duration = Duration::from_secs(1);
+const TIME: Duration = Duration::from_millis(300);
 
 const OURS: &str = "<<<<<<< ";
 const BETWEEN: &str = "=======\n";
@@ -136,7 +136,7 @@ mod tests {
         let began = Instant::now();
         let (text, conflicts) = merged(&base, &ours, &theirs);
         assert!(conflicts == 1 && text.contains(&ours) && text.contains(&theirs));
-        assert!(began.elapsed() < 20 * TIME, "{:?}", began.elapsed());
+        assert!(began.elapsed() < 30 * TIME, "{:?}", began.elapsed());
     }
 
     proptest! {

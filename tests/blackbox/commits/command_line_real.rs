@@ -108,6 +108,25 @@ fn each_command_does_what_it_says() {
     for words in [["show", "nothing"], ["log", "nothing"]] {
         diary.commits(words).finish().expect(1).expect_said(&["there is no key nothing"]);
     }
+
+    // What watches the server sees all of this.
+    let metrics = diary.server.get("/-/metrics").text();
+    for (name, label, value) in [
+        ("saves_total", ",result=\"kept\"", 5),
+        ("saves_total", ",result=\"conflict\"", 1),
+        ("journal_up", "", 1),
+        ("keys", "", 1),
+        ("commits", "", 5),
+        ("publish_lag_seconds", "", 0),
+        ("store_connected", "", 1),
+    ] {
+        let line = format!("twitcher_serve_{name}{{namespace=\"diary\"{label}}} {value}\n");
+        assert!(metrics.contains(&line), "no {line}{metrics}");
+    }
+    let manual = include_str!("../../../docs/man/twitcher-serve.1.md");
+    for name in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(manual.contains(&format!("`{name}`")), "the manual does not name {name}");
+    }
 }
 
 // "a conflict offers to go on with both texts"

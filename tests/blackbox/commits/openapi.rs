@@ -38,11 +38,15 @@ fn what_the_document_promises_is_what_the_server_does() {
     server.save("foo", 1, b"x");
     let document = server.get("/-/openapi.json").json();
     every_reference_leads_somewhere(&document, &document);
+    let manual = include_str!("../../../docs/man/twitcher-serve.1.md");
     let filled = |path: &str, version: &str| {
         path.replace("{namespace}", "diary").replace("{key}", "foo").replace("{version}", version)
     };
     let mut statuses: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
+        let told =
+            path.replace("{namespace}", "NAME").replace("{key}", "KEY").replace("{version}", "VERSION");
+        assert!(manual.contains(&format!("`{told}`")), "the manual does not name {told}");
         for method in METHODS {
             let operation = &operations[method.to_lowercase()];
             let headers = [("X-Rainer-Author", "eva")];
