@@ -127,6 +127,16 @@ fn each_command_does_what_it_says() {
     for name in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
         assert!(manual.contains(&format!("`{name}`")), "the manual does not name {name}");
     }
+
+    // A directory has no such node.
+    diary.commits(["save", ".hidden", "-m", "x", "--author", "eva"]).stdin("x").finish().expect(0);
+    wait_until("what is wrong to be told", || {
+        let published = diary.commits(["publish", "--check"]).finish();
+        published.code == Some(1) && published.text().contains("\n.hidden is not published: ")
+    });
+    let repaired = diary.commits(["publish"]).finish();
+    assert_eq!(repaired.code, Some(1));
+    repaired.expect_said(&["which could not be put right: ", "dot"]);
 }
 
 // "a conflict offers to go on with both texts"
