@@ -750,21 +750,21 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__commits__subcmd__save)
-            opts="-m -h --comment --version --empty --json --author --url --timeout --config-path --help"
+            opts="-m -h --version --empty --comment --json --author --url --timeout --config-path --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --version)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --comment)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 -m)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --version)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

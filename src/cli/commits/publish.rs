@@ -74,6 +74,7 @@ impl Publish {
         };
         let other = if *leader { "" } else { "; another server publishes by itself" };
         let trouble = trouble.as_ref().map_or(String::new(), |trouble| line(trouble));
-        lines + &line(&format!("{compared} compared with {keeper}: {result}{other}")) + &trouble
+        let compared = line(&format!("{compared} compared with {keeper}: {result}{other}"));
+        [lines, compared, trouble].concat()
     }
 }
