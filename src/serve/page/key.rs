@@ -107,8 +107,11 @@ impl KeyView<'_> {
                 p.notice { "This version removes the key." }
             } @else {
                 p.facts {
-                    (payload::facts(payload)) " · "
-                    a href=(address::payload(self.namespace, &header.key, header.version)) { "raw" }
+                    (payload::facts(payload))
+                    span.raw {
+                        " · "
+                        a href=(address::payload(self.namespace, &header.key, header.version)) { "raw" }
+                    }
                 }
                 (payload::view(payload, &address::payload(self.namespace, &header.key, header.version)))
             }
