@@ -17,7 +17,8 @@ struct Place {
     server: ServerArgs,
 }
 
-/// Returns the keys, also removed ones if `all`. `words` are a program's name and [`FLAGS`] with their values.
+/// Returns the keys, also removed ones if `all`. `words` are a program's name and [`FLAGS`] with their
+/// values.
 pub fn keys(words: Vec<OsString>, all: bool, deadline: Instant) -> Result<Vec<String>, Box<dyn Error>> {
     let Place { server } = Place::try_parse_from(words)?;
     server.with_client(async |client| {
