@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use super::access::{Denied, Who};
 use super::namespace::{Draft, Namespace, Saved};
 use super::reply::{Body, Reply, json, payload, streamed_json, text, unavailable, with_commit};
-use super::route::{ListOptions, What, boolean};
+use super::route::{ListOptions, Read, Save, boolean};
 use crate::commits::{Conflict, FullCommit, Heads, JournalError, Key, Page};
 use crate::model::Commit;
 use crate::settings::Right;
@@ -30,19 +30,6 @@ pub const MAX_COMMENT: usize = 4096;
 
 /// How many heads are read from the journal at once.
 const PAGE: usize = 1000;
-
-/// Answers a request for the commits of a namespace.
-pub async fn answer<B>(namespace: &Namespace, what: What, who: Who<'_>, request: Request<B>) -> Reply
-where
-    B: HttpBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let answered = match what {
-        What::Save { key, version } => save(namespace, key, version, who, request).await,
-        what => read(namespace, what, who).await,
-    };
-    answered.unwrap_or_else(Problem::reply)
-}
 
 /// Why a request is not answered as it was asked.
 pub enum Problem {
@@ -85,19 +72,20 @@ impl Problem {
     }
 }
 
-async fn read(namespace: &Namespace, what: What, who: Who<'_>) -> Result<Reply, Problem> {
+/// Reads what is asked for.
+pub async fn read(namespace: &Namespace, read: Read, who: Who<'_>) -> Result<Reply, Problem> {
     who.require(&namespace.name, Right::Read)?;
-    match what {
-        What::List(options) => list(namespace, options).await,
-        What::Payload { key, version } => {
+    match read {
+        Read::List(options) => list(namespace, options).await,
+        Read::Payload { key, version } => {
             let commit = commit(namespace, &key, version).await?;
             Ok(with_commit(payload(commit.payload), &commit.header))
         }
-        What::Meta { key, version } => {
+        Read::Meta { key, version } => {
             let FullCommit { header, .. } = commit(namespace, &key, version).await?;
             Ok(with_commit(json(StatusCode::OK, &header), &header))
         }
-        What::Log { key, before, limit } => {
+        Read::Log { key, before, limit } => {
             let log = namespace.journal.log(&key, before, limit).await?;
             // No commit before the first one is no missing key.
             if log.is_empty() && before.is_none() {
@@ -105,7 +93,6 @@ async fn read(namespace: &Namespace, what: What, who: Who<'_>) -> Result<Reply, 
             }
             Ok(json(StatusCode::OK, &log))
         }
-        What::Save { .. } => unreachable!("it is no read"),
     }
 }
 
@@ -189,10 +176,10 @@ fn as_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| unreachable!("all keys are texts"))
 }
 
-async fn save<B>(
+/// Saves what the request has, if the client may.
+pub async fn save<B>(
     namespace: &Namespace,
-    key: Key,
-    version: i64,
+    Save { key, version }: Save,
     who: Who<'_>,
     request: Request<B>,
 ) -> Result<Reply, Problem>

@@ -9,13 +9,22 @@ use crate::commits::{Key, KeyError};
 const LOG_LIMIT: usize = 100;
 const MAX_LOG_LIMIT: usize = 1000;
 
+/// The methods that an address allows.
+const READ_ONLY: &str = "GET, HEAD";
+const READ_OR_POST: &str = "GET, HEAD, POST";
+
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Below the mount of a namespace.
-    Commits {
+    /// Reads the commits of a namespace.
+    Read {
         namespace: String,
-        what: What,
+        read: Read,
+    },
+    /// Saves a version of a key of a namespace.
+    Save {
+        namespace: String,
+        save: Save,
     },
     /// Compares the journal of a namespace with its keeper; repairs what differs if `repair`.
     Published {
@@ -36,14 +45,20 @@ pub enum Route {
     },
 }
 
-/// What is asked of the commits of a namespace.
+/// What is read of the commits of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum Read {
     List(ListOptions),
     Payload { key: Key, version: Option<i64> },
     Meta { key: Key, version: Option<i64> },
     Log { key: Key, before: Option<i64>, limit: usize },
-    Save { key: Key, version: i64 },
+}
+
+/// The version of a key that is saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Save {
+    pub key: Key,
+    pub version: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,19 +94,23 @@ pub fn route(
     is_namespace: impl Fn(&str) -> bool,
 ) -> Result<Route, RouteError> {
     let segments = segments(path)?;
-    let is_read = [Method::GET, Method::HEAD].contains(method);
     let query: Vec<(String, String)> = match query {
         Some(query) => form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         None => Vec::new(),
     };
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match &*segments {
-        ["-", ours @ ..] => our_route(method, is_read, ours, query, is_namespace),
-        [] if is_read => Ok(Route::Page { segments: Vec::new(), query }),
-        [] => Err(RouteError::Method("GET, HEAD")),
+        ["-", ours @ ..] => our_route(method, ours, query, is_namespace),
+        [] if is_read(method) => Ok(Route::Page { segments: Vec::new(), query }),
+        [] => Err(RouteError::Method(READ_ONLY)),
         [namespace, below @ ..] if is_namespace(namespace) => {
-            let what = what(method, is_read, below, &query)?;
-            Ok(Route::Commits { namespace: (*namespace).to_owned(), what })
+            let namespace = (*namespace).to_owned();
+            match (method, below) {
+                (&Method::POST, [key, version]) if *version != "meta" => {
+                    Ok(Route::Save { namespace, save: save(key, version)? })
+                }
+                _ => Ok(Route::Read { namespace, read: read(method, below, &query)? }),
+            }
         }
         _ => Err(RouteError::NotFound),
     }
@@ -99,69 +118,69 @@ pub fn route(
 
 fn our_route(
     method: &Method,
-    is_read: bool,
     segments: &[&str],
     query: Vec<(String, String)>,
     is_namespace: impl Fn(&str) -> bool,
 ) -> Result<Route, RouteError> {
-    let read_only = |route| if is_read { Ok(route) } else { Err(RouteError::Method("GET, HEAD")) };
+    let read_only = |route| if is_read(method) { Ok(route) } else { Err(RouteError::Method(READ_ONLY)) };
     match segments {
         ["healthy"] => read_only(Route::Healthy),
         ["metrics"] => read_only(Route::Metrics),
         ["openapi.json"] => read_only(Route::OpenApi),
         ["published", namespace] if is_namespace(namespace) => match method {
-            _ if is_read => Ok(Route::Published { namespace: (*namespace).to_owned(), repair: false }),
+            _ if is_read(method) => {
+                Ok(Route::Published { namespace: (*namespace).to_owned(), repair: false })
+            }
             &Method::POST => Ok(Route::Published { namespace: (*namespace).to_owned(), repair: true }),
-            _ => Err(RouteError::Method("GET, HEAD, POST")),
+            _ => Err(RouteError::Method(READ_OR_POST)),
         },
         ["published", ..] => Err(RouteError::NotFound),
         _ => {
             let segments = segments.iter().map(|segment| (*segment).to_owned()).collect();
             match method {
-                _ if is_read => Ok(Route::Page { segments, query }),
+                _ if is_read(method) => Ok(Route::Page { segments, query }),
                 &Method::POST => Ok(Route::Form { segments }),
-                _ => Err(RouteError::Method("GET, HEAD, POST")),
+                _ => Err(RouteError::Method(READ_OR_POST)),
             }
         }
     }
 }
 
-fn what(
-    method: &Method,
-    is_read: bool,
-    segments: &[&str],
-    query: &[(String, String)],
-) -> Result<What, RouteError> {
-    let read_only = |what| if is_read { Ok(what) } else { Err(RouteError::Method("GET, HEAD")) };
-    match segments {
-        [] => read_only(What::List(list_options(query)?)),
-        [key] => read_only(What::Payload { key: Key::parse(key)?, version: None }),
-        [key, "meta"] => read_only(What::Meta { key: Key::parse(key)?, version: None }),
+/// Finds out what is read below a mount.
+fn read(method: &Method, segments: &[&str], query: &[(String, String)]) -> Result<Read, RouteError> {
+    let (read, allowed) = match segments {
+        [] => (Read::List(list_options(query)?), READ_ONLY),
+        [key] => (Read::Payload { key: Key::parse(key)?, version: None }, READ_ONLY),
+        [key, "meta"] => (Read::Meta { key: Key::parse(key)?, version: None }, READ_ONLY),
         [key, "-", "log"] => {
             let (before, limit) = (number(query, "before")?, number(query, "limit")?);
             let limit = limit.map_or(LOG_LIMIT, |limit| usize::try_from(limit).unwrap_or(0));
-            read_only(What::Log { key: Key::parse(key)?, before, limit: limit.clamp(1, MAX_LOG_LIMIT) })
+            let limit = limit.clamp(1, MAX_LOG_LIMIT);
+            (Read::Log { key: Key::parse(key)?, before, limit }, READ_ONLY)
         }
         [key, text] => {
-            let (key, version) = (Key::parse(key)?, version(text));
-            match method {
-                _ if is_read => match version {
-                    Some(version) => Ok(What::Payload { key, version: Some(version) }),
-                    None => Err(RouteError::NotFound),
-                },
-                &Method::POST => {
-                    let no_number = || RouteError::Malformed(format!("version {text:?} is no number"));
-                    Ok(What::Save { key, version: version.ok_or_else(no_number)? })
-                }
-                _ => Err(RouteError::Method("GET, HEAD, POST")),
-            }
+            let (key, version) = (Key::parse(key)?, version(text).ok_or(RouteError::NotFound)?);
+            (Read::Payload { key, version: Some(version) }, READ_OR_POST)
         }
-        [key, text, "meta"] => match version(text) {
-            Some(version) => read_only(What::Meta { key: Key::parse(key)?, version: Some(version) }),
-            None => Err(RouteError::NotFound),
-        },
-        _ => Err(RouteError::NotFound),
+        [key, text, "meta"] => {
+            let version = version(text).ok_or(RouteError::NotFound)?;
+            (Read::Meta { key: Key::parse(key)?, version: Some(version) }, READ_ONLY)
+        }
+        _ => return Err(RouteError::NotFound),
+    };
+    match is_read(method) {
+        true => Ok(read),
+        false => Err(RouteError::Method(allowed)),
     }
+}
+
+fn save(key: &str, text: &str) -> Result<Save, RouteError> {
+    let no_number = || RouteError::Malformed(format!("version {text:?} is no number"));
+    Ok(Save { key: Key::parse(key)?, version: version(text).ok_or_else(no_number)? })
+}
+
+fn is_read(method: &Method) -> bool {
+    [Method::GET, Method::HEAD].contains(method)
 }
 
 /// Returns the decoded segments of a path. A slash at the end counts for nothing.
@@ -247,8 +266,8 @@ mod tests {
         route(method, path, query, |name| name == "diary")
     }
 
-    fn of_diary(what: What) -> Result<Route, RouteError> {
-        Ok(Route::Commits { namespace: "diary".into(), what })
+    fn of_diary(read: Read) -> Result<Route, RouteError> {
+        Ok(Route::Read { namespace: "diary".into(), read })
     }
 
     fn key(name: &str) -> Key {
@@ -258,23 +277,23 @@ mod tests {
     #[test]
     fn rainers_addresses_are_known_with_and_without_a_slash_at_the_end() {
         let list = |all, payload_base64| {
-            of_diary(What::List(ListOptions { all, payload_utf8: false, payload_base64 }))
+            of_diary(Read::List(ListOptions { all, payload_utf8: false, payload_base64 }))
         };
         for address in ["/diary", "/diary/", "/diary?all=no", "/diary?all=0&other=x"] {
             assert_eq!(get(address), list(false, false), "{address}");
         }
         assert_eq!(get("/diary?payload_base64=yes&all=True"), list(true, true));
         for address in ["/diary/foo", "/diary/foo/", "/diary/f%6Fo", "/diary/f%6fo"] {
-            assert_eq!(get(address), of_diary(What::Payload { key: key("foo"), version: None }));
+            assert_eq!(get(address), of_diary(Read::Payload { key: key("foo"), version: None }));
         }
-        assert_eq!(get("/diary/foo/12"), of_diary(What::Payload { key: key("foo"), version: Some(12) }));
-        assert_eq!(get("/diary/foo/meta"), of_diary(What::Meta { key: key("foo"), version: None }));
-        assert_eq!(get("/diary/foo/1/meta"), of_diary(What::Meta { key: key("foo"), version: Some(1) }));
-        let log = What::Log { key: key("foo"), before: Some(7), limit: 3 };
+        assert_eq!(get("/diary/foo/12"), of_diary(Read::Payload { key: key("foo"), version: Some(12) }));
+        assert_eq!(get("/diary/foo/meta"), of_diary(Read::Meta { key: key("foo"), version: None }));
+        assert_eq!(get("/diary/foo/1/meta"), of_diary(Read::Meta { key: key("foo"), version: Some(1) }));
+        let log = Read::Log { key: key("foo"), before: Some(7), limit: 3 };
         assert_eq!(get("/diary/foo/-/log?before=7&limit=3"), of_diary(log));
-        let save = What::Save { key: key("meta"), version: 2 };
-        assert_eq!(ask(&Method::POST, "/diary/meta/2"), of_diary(save));
-        assert_eq!(get("/diary/-"), of_diary(What::Payload { key: key("-"), version: None }));
+        let save = Save { key: key("meta"), version: 2 };
+        assert_eq!(ask(&Method::POST, "/diary/meta/2"), Ok(Route::Save { namespace: "diary".into(), save }));
+        assert_eq!(get("/diary/-"), of_diary(Read::Payload { key: key("-"), version: None }));
     }
 
     #[test]

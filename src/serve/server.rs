@@ -131,21 +131,22 @@ impl Server {
             Ok(who) => who,
             Err(denied) => return page::denied(denied, &request),
         };
-        let namespace = |name: &str| self.namespaces.get(name);
-        match route {
-            Route::Commits { namespace: name, what } => match namespace(&name) {
-                Some(namespace) => api::answer(namespace, what, who, request).await,
-                None => refusal(&RouteError::NotFound),
+        let answered = match route {
+            Route::Read { namespace, read } => match self.namespaces.get(&namespace) {
+                Some(namespace) => api::read(namespace, read, who).await,
+                None => return refusal(&RouteError::NotFound),
             },
-            Route::Published { namespace: name, repair } => match namespace(&name) {
-                Some(namespace) => {
-                    let answer = published::answer(namespace, repair, who).await;
-                    answer.unwrap_or_else(Problem::reply)
-                }
-                None => refusal(&RouteError::NotFound),
+            Route::Save { namespace, save } => match self.namespaces.get(&namespace) {
+                Some(namespace) => api::save(namespace, save, who, request).await,
+                None => return refusal(&RouteError::NotFound),
             },
-            _ => refusal(&RouteError::NotFound),
-        }
+            Route::Published { namespace, repair } => match self.namespaces.get(&namespace) {
+                Some(namespace) => published::answer(namespace, repair, who).await,
+                None => return refusal(&RouteError::NotFound),
+            },
+            _ => return refusal(&RouteError::NotFound),
+        };
+        answered.unwrap_or_else(Problem::reply)
     }
 
     /// Publishes what waits, and gives the leadership up.

@@ -107,7 +107,7 @@ mod tests {
             };
             assert_eq!(found(&key(text, text)), page(&["key", text, text]));
             assert_eq!(found(&diff(text, text, 1, 12)), page(&["diff", text, text, "1", "12"]));
-            assert!(matches!(found(&payload(text, text, 3)), Ok(Route::Commits { .. })), "{text}");
+            assert!(matches!(found(&payload(text, text, 3)), Ok(Route::Read { .. })), "{text}");
             assert!(is_own(&key(text, text)));
         }
         assert_eq!(log_in("/-/keys/a?q=b c"), "/-/login?next=%2F-%2Fkeys%2Fa%3Fq%3Db+c");
