@@ -32,7 +32,7 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// KiB. If its client does not read, it also holds one page of the reply
 /// ([`WATCHES_PER_PAGE`](super::WATCHES_PER_PAGE) watches or as many runs). 64 connections use at most 10
 /// MiB. Where descriptors are few, there are fewer connections; see [`DescriptorShares`].
-const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: u64 = 64;
 
 /// The request's grace is enough on a busy machine; a thousand clients that connect at once and stay silent
 /// make the next one wait for 8 s. A reply with all runs of a large ledger takes a fraction of its grace.
@@ -40,9 +40,6 @@ const GRACE: Grace = Grace { request: Duration::from_millis(500), reply: Duratio
 
 /// The greatest size of a request's head. This is the smallest limit that hyper allows.
 const MAX_HEAD_BYTES: usize = 8192;
-
-/// The delay after a failed accept: as long as descriptors are short, each attempt fails.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// The pauses between attempts to listen, each twice as long as the one before.
 const MIN_OPEN_DELAY: Duration = Duration::from_secs(1);
@@ -92,7 +89,7 @@ async fn run<E: Endpoint>(server: Option<Server<E>>, routes: &Arc<Routes>) {
 /// Makes the channel to the daemon's loop. A connection has one request at a time; if the channel is full, it
 /// waits.
 pub fn requests() -> (mpsc::Sender<DaemonRequest>, mpsc::Receiver<DaemonRequest>) {
-    mpsc::channel(MAX_CONNECTIONS)
+    mpsc::channel(MAX_CONNECTIONS as usize)
 }
 
 /// An endpoint with its listener, if it has one, and its connections.
@@ -146,21 +143,13 @@ impl<E: Endpoint> Server<E> {
         let next_check = || endpoint.check_interval().map(|interval| Instant::now() + interval);
         let mut check_at = next_check();
         loop {
-            let evictable_at = connections.next_eviction(max_connections());
             tokio::select! {
-                accepted = E::accept(listener), if evictable_at.is_none() => match accepted {
-                    Ok(stream) => {
-                        let client = Client { scope: E::SCOPE, uid: E::peer(&stream) };
-                        connections.admit(|has_requested| {
-                            serve_connection(stream, routes.clone(), client, has_requested)
-                        });
-                    }
-                    Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
-                },
-                () = sleep_until(evictable_at.unwrap_or_else(Instant::now)), if evictable_at.is_some() => {
-                    connections.evict();
+                stream = connections.accept(max_connections, || E::accept(listener)) => {
+                    let client = Client { scope: E::SCOPE, uid: E::peer(&stream) };
+                    connections.admit(|has_requested| {
+                        serve_connection(stream, routes.clone(), client, has_requested)
+                    });
                 }
-                () = connections.one_ended() => {}
                 () = endpoint.changed() => check_at = Some(Instant::now()),
                 () = sleep_until(check_at.unwrap_or_else(Instant::now)), if check_at.is_some() => {
                     if let Some(why) = endpoint.lost() {
@@ -174,9 +163,8 @@ impl<E: Endpoint> Server<E> {
 }
 
 /// How many connections a listener may have now: somebody may have changed the limit on descriptors.
-fn max_connections() -> usize {
-    let share = DescriptorShares::now().ok().and_then(|shares| shares.clients.try_into().ok());
-    share.map_or(MAX_CONNECTIONS, |share: usize| share.min(MAX_CONNECTIONS))
+fn max_connections() -> u64 {
+    DescriptorShares::now().map_or(MAX_CONNECTIONS, |shares| shares.clients.min(MAX_CONNECTIONS))
 }
 
 /// Serves one connection to its end. Sets `has_requested` when its request has arrived.

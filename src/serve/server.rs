@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::unbounded_channel;
-use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::access::Access;
@@ -32,9 +32,11 @@ use crate::listen::{ConnectionPool, Grace, HeadLimits, answer_one};
 use crate::report::{Level, Log};
 use crate::settings::{KeeperPlace, Listen, ServeSettings};
 use crate::store::CredentialError;
+use crate::sys::DescriptorShares;
 
-/// How many connections are served at once. Each has some 50 KiB, and while it saves a payload.
-const MAX_CONNECTIONS: usize = 256;
+/// How many connections are served at once at most. Each has some 50 KiB, and while it saves a payload. Where
+/// descriptors are few, there are fewer connections; see [`DescriptorShares`].
+const MAX_CONNECTIONS: u64 = 256;
 
 /// A client that says nothing makes room for another sooner than one that waits for its reply.
 const GRACE: Grace = Grace { request: Duration::from_millis(500), reply: Duration::from_secs(2) };
@@ -54,9 +56,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The least pause between two signs of life, whatever the unit asks for.
 const MIN_FEED: Duration = Duration::from_millis(1);
-
-/// The delay after a failed accept: as long as descriptors are short, each attempt fails.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Why the server does not start.
 #[derive(Debug, Error)]
@@ -240,21 +239,15 @@ async fn serve(
     connections: &mut ConnectionPool,
 ) -> Infallible {
     loop {
-        let evictable_at = connections.next_eviction(MAX_CONNECTIONS);
-        tokio::select! {
-            accepted = listener.accept(), if evictable_at.is_none() => match accepted {
-                Ok(stream) => {
-                    let (server, acceptor) = (Arc::clone(server), acceptor.cloned());
-                    connections.admit(|has_requested| converse(server, stream, acceptor, has_requested));
-                }
-                Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
-            },
-            () = sleep_until(evictable_at.unwrap_or_else(Instant::now)), if evictable_at.is_some() => {
-                connections.evict();
-            }
-            () = connections.one_ended() => {}
-        }
+        let stream = connections.accept(max_connections, || listener.accept()).await;
+        let (server, acceptor) = (Arc::clone(server), acceptor.cloned());
+        connections.admit(|has_requested| converse(server, stream, acceptor, has_requested));
     }
+}
+
+/// How many connections there may be now: somebody may have changed the limit on descriptors.
+fn max_connections() -> u64 {
+    DescriptorShares::now().map_or(MAX_CONNECTIONS, |shares| shares.only_clients.min(MAX_CONNECTIONS))
 }
 
 /// Serves one connection to its end.

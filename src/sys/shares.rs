@@ -15,6 +15,9 @@ const MAX_CLIENTS: u64 = 64;
 /// The control socket and the address of the metrics.
 const LISTENERS: u64 = 2;
 
+/// The largest number of clients that a program serves at once which runs no actions.
+const MAX_ONLY_CLIENTS: u64 = 256;
+
 /// The shares under a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorShares {
@@ -24,6 +27,9 @@ pub struct DescriptorShares {
     pub reserved: u64,
     /// How many clients each listener serves at once. All of them have their place in the reserve.
     pub clients: u64,
+    /// How many clients a program without actions serves at once at its one listener. The other half of the
+    /// descriptors is for its own work: a namespace needs some 20, and a validator that runs 6.
+    pub only_clients: u64,
 }
 
 impl DescriptorShares {
@@ -35,7 +41,8 @@ impl DescriptorShares {
 
     fn under(limit: u64) -> Self {
         let clients = (limit / 32).clamp(1, MAX_CLIENTS);
-        Self { limit, reserved: (OWN_WORK + LISTENERS * clients).min(limit / 4), clients }
+        let only_clients = (limit / 2).clamp(1, MAX_ONLY_CLIENTS);
+        Self { limit, reserved: (OWN_WORK + LISTENERS * clients).min(limit / 4), clients, only_clients }
     }
 }
 
@@ -45,10 +52,16 @@ mod tests {
 
     #[test]
     fn clients_leave_most_of_the_reserve_to_the_daemon_and_actions_have_three_quarters() {
-        for (limit, reserved, clients) in
-            [(0, 0, 1), (60, 15, 1), (64, 16, 2), (256, 64, 8), (1024, 128, 32), (1 << 20, 192, 64)]
-        {
-            assert_eq!(DescriptorShares::under(limit), DescriptorShares { limit, reserved, clients });
+        for (limit, reserved, clients, only_clients) in [
+            (0, 0, 1, 1),
+            (60, 15, 1, 30),
+            (64, 16, 2, 32),
+            (256, 64, 8, 128),
+            (1024, 128, 32, 256),
+            (1 << 20, 192, 64, 256),
+        ] {
+            let expected = DescriptorShares { limit, reserved, clients, only_clients };
+            assert_eq!(DescriptorShares::under(limit), expected);
         }
         for limit in 64..5000 {
             let DescriptorShares { reserved, clients, .. } = DescriptorShares::under(limit);
