@@ -325,6 +325,15 @@ impl Store {
         // A transaction that is dropped is rolled back.
         let results = commits.iter().map(save).collect::<rusqlite::Result<Vec<_>>>();
         let results = results.map_err(|error| unavailable(&error))?;
+        let (mut new_keys, mut kept) = (0, 0);
+        for (commit, _) in commits.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
+            new_keys += i64::from(commit.header.version == 1);
+            kept += 1_i64;
+        }
+        if kept > 0 {
+            let counted = transaction.execute(statements.get("count"), [new_keys, kept]);
+            counted.map_err(|error| unavailable(&error))?;
+        }
         transaction.commit().map_err(|error| unavailable(&error))?;
         Ok(results)
     }

@@ -6,7 +6,10 @@ CREATE TABLE IF NOT EXISTS twitcher_journals (
     name TEXT PRIMARY KEY,
     version INTEGER NOT NULL,
     -- The version of Twitcher that made the table or changed it last.
-    program TEXT NOT NULL
+    program TEXT NOT NULL,
+    -- How many keys and commits the table has. To count them would take a while.
+    keys INTEGER NOT NULL DEFAULT 0,
+    commits INTEGER NOT NULL DEFAULT 0
 ) STRICT
 
 -- statement: has_known
@@ -36,10 +39,18 @@ CREATE TABLE {table} (
 INSERT INTO twitcher_journals (name, version, program) VALUES (?1, ?2, ?3)
 
 -- statement: heads
+-- Goes from each name to the next one in the index, so that it reads neither the other versions nor more keys
+-- than are asked for. The names come in order, one at a time, and CROSS JOIN keeps this order. To sort them
+-- once more, all of them would be read for each page.
+WITH RECURSIVE names (name) AS (
+    SELECT min(one.name) FROM {table} AS one WHERE one.name > ?1
+    UNION ALL
+    SELECT (SELECT min(other.name) FROM {table} AS other WHERE other.name > names.name)
+    FROM names WHERE names.name IS NOT NULL
+)
 SELECT name, version, author, comment, mtime, is_empty, iif(?2, payload, x'')
-FROM (SELECT name, max(version) AS version FROM {table} WHERE name > ?1 GROUP BY name)
-JOIN {table} USING (name, version)
-ORDER BY name
+FROM names CROSS JOIN {table} USING (name)
+WHERE version = (SELECT max(versions.version) FROM {table} AS versions WHERE versions.name = names.name)
 
 -- statement: head
 SELECT name, version, author, comment, mtime, is_empty, payload
@@ -60,5 +71,8 @@ SELECT coalesce(max(version), 0) FROM {table} WHERE name = ?1
 INSERT INTO {table} (name, version, author, comment, mtime, is_empty, payload)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 
+-- statement: count
+UPDATE twitcher_journals SET keys = keys + ?1, commits = commits + ?2 WHERE name = '{table}'
+
 -- statement: size
-SELECT count(DISTINCT name), count(*) FROM {table}
+SELECT keys, commits FROM twitcher_journals WHERE name = '{table}'

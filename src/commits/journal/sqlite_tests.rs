@@ -74,6 +74,8 @@ async fn a_version_that_is_not_the_next_one_is_a_conflict_and_changes_nothing() 
     assert_eq!(journal.save(commit("foo", 1, b"a")).await, Ok(Ok(())));
     assert_eq!(journal.save(commit("foo", 1, b"a")).await, Ok(Err(Conflict { expected: 2 })));
     assert_eq!(journal.commit(&key("foo"), None).await, Ok(Some(commit("foo", 1, b"a"))));
+    assert_eq!(journal.save(commit("bar", 1, b"b")).await, Ok(Ok(())));
+    assert_eq!(journal.size().await, Ok(Size { keys: 2, commits: 2 }));
 }
 
 #[tokio::test]
@@ -90,7 +92,9 @@ async fn of_many_writers_of_a_version_exactly_one_wins_also_over_two_servers() {
         let lost = results.iter().filter(|result| **result == Ok(Err(Conflict { expected: version + 1 })));
         assert_eq!((won, lost.count()), (1, 15), "{results:?}");
     }
-    assert_eq!(journals[0].size().await, Ok(Size { keys: 1, commits: 10 }));
+    for journal in journals {
+        assert_eq!(journal.size().await, Ok(Size { keys: 1, commits: 10 }));
+    }
 }
 
 #[tokio::test]
@@ -115,6 +119,22 @@ async fn heads_come_sorted_in_pages_and_without_removed_keys_if_so_asked() {
     assert!(first.commits.iter().all(|head| head.payload.is_empty()));
     let rest = journal.heads(&Page { after: Some(key("a")), ..page }).await.unwrap();
     assert_eq!((names(&rest).join(" "), rest.has_more), ("c é".to_owned(), false));
+}
+
+#[tokio::test]
+async fn heads_are_read_without_the_other_versions_and_without_the_keys_of_other_pages() {
+    let scratch = Scratch::new();
+    drop(scratch.open().await);
+    let statements = Statements::new(include_str!("sqlite.sql"), &"diary".parse().unwrap());
+    let explained = format!("EXPLAIN QUERY PLAN {}", statements.get("heads"));
+    let connection = scratch.connection();
+    let mut plan = connection.prepare(&explained).unwrap();
+    let plan = plan.query_map(params!["", true], |row| row.get(3)).unwrap();
+    let plan: Vec<String> = plan.collect::<Result<_, _>>().unwrap();
+    let is_lazy = |step: &String| {
+        !["MATERIALIZE", "TEMP B-TREE", "SCAN diary"].iter().any(|wrong| step.contains(wrong))
+    };
+    assert!(plan.len() > 3 && plan.iter().all(is_lazy), "{plan:#?}");
 }
 
 #[tokio::test]
