@@ -32,6 +32,8 @@ pub struct Serve {
 
 impl Serve {
     pub fn run(self) -> Exit {
+        // The umask stays: it says who may use a socket.
+        sys::reset_inherited_signals();
         sys::kernel::require()?;
         let file = read(&config_path(self.configs.path()), Trust::of_this_process(false))?;
         for warning in &file.warnings {

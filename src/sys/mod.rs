@@ -57,8 +57,8 @@ pub use helper::Helper;
 pub use kernel::inotify_remedy;
 pub use memory::FreeMemory;
 pub use process::{
-    close_inherited, die_first, fork, make_undumpable, reset_inherited, signal_group,
-    use_single_malloc_arena, watch_pipe, watch_process, watch_socket,
+    close_inherited, die_first, fork, make_undumpable, reset_inherited, reset_inherited_signals,
+    signal_group, use_single_malloc_arena, watch_pipe, watch_process, watch_socket,
 };
 pub use respondent::{AskError, Respondent};
 pub use setup::ChildSetup;

@@ -77,16 +77,22 @@ pub fn make_undumpable() -> io::Result<()> {
     nix::sys::prctl::set_dumpable(false).map_err(io::Error::from)
 }
 
-/// Undoes what the parent process may have set: an ignored SIGCHLD, which would hide how children ended,
-/// blocked signals, with which nobody could stop the daemon, and a umask that would open its files to others
-/// or close them to itself. Call it before the first thread is started.
+/// Undoes what the parent process may have set: a umask that would open the daemon's files to others or close
+/// them to itself, and what [`reset_inherited_signals`] does. Call it before the first thread is started.
+pub fn reset_inherited() {
+    // SAFETY: a plain system call on an integer.
+    unsafe { libc::umask(0o022) };
+    reset_inherited_signals();
+}
+
+/// Undoes what the parent process may have set: an ignored SIGCHLD, which would hide how children ended, and
+/// blocked signals, with which nobody could stop this process. Call it before the first thread is started.
 ///
 /// SIGXFSZ is ignored from now on: a write beyond the limit on the size of files then fails, as on a full
-/// disk, and does not end the daemon.
-pub fn reset_inherited() {
+/// disk, and does not end the process.
+pub fn reset_inherited_signals() {
     // SAFETY: installs no handler, and `none` is a live local.
     unsafe {
-        libc::umask(0o022);
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         let mut none = std::mem::zeroed();
