@@ -13,8 +13,8 @@ pub struct Namespace {
     pub name: String,
     pub journal: Arc<dyn Journal>,
     pub validator: Option<Validator>,
-    pub publication: Option<Publication>,
-    pub counts: SaveCounts,
+    pub publication: Option<Arc<Publication>>,
+    pub counts: Arc<SaveCounts>,
 }
 
 /// How the heads of a namespace are published.
@@ -54,48 +54,145 @@ pub struct SaveCounts {
     pub failed: AtomicU64,
 }
 
-impl Namespace {
-    /// Keeps a draft in the journal, and has it published. Once this has returned [`Saved::Kept`], the commit
-    /// is on the disk.
-    pub async fn save(&self, draft: Draft) -> Result<Saved, JournalError> {
-        let saved = self.try_to_save(draft).await;
-        let count = match &saved {
-            Ok(Saved::Kept(_)) => &self.counts.kept,
-            Ok(Saved::Conflict(_)) => &self.counts.conflicts,
-            Ok(Saved::Refused(_)) => &self.counts.refused,
-            Err(_) => &self.counts.failed,
+impl SaveCounts {
+    fn note(&self, saved: &Result<Saved, JournalError>) {
+        let count = match saved {
+            Ok(Saved::Kept(_)) => &self.kept,
+            Ok(Saved::Conflict(_)) => &self.conflicts,
+            Ok(Saved::Refused(_)) => &self.refused,
+            Err(_) => &self.failed,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        saved
+    }
+}
+
+impl Namespace {
+    /// Keeps a draft in the journal, and has it published. Once this has returned [`Saved::Kept`], the commit
+    /// is on the disk. If this is dropped after the journal was asked, the commit is published all the same.
+    pub async fn save(&self, draft: Draft) -> Result<Saved, JournalError> {
+        let counts = Arc::clone(&self.counts);
+        if let Some(refused) = self.check(&draft).await.transpose() {
+            counts.note(&refused);
+            return refused;
+        }
+        let (journal, publication) = (Arc::clone(&self.journal), self.publication.clone());
+        // The client may leave, or lose its place to another one, between the save and the publishing.
+        let kept = tokio::spawn(async move {
+            let kept = keep(&*journal, publication.as_deref(), draft).await;
+            counts.note(&kept);
+            kept
+        });
+        kept.await.unwrap_or_else(|error| Err(JournalError::Unavailable(error.to_string())))
     }
 
-    async fn try_to_save(&self, draft: Draft) -> Result<Saved, JournalError> {
-        let Draft { key, version, author, comment, mtime, empty, payload } = draft;
+    /// Has the validator look at a draft. Returns why the journal need not be asked.
+    async fn check(&self, draft: &Draft) -> Result<Option<Saved>, JournalError> {
+        let Draft { key, version, author, empty, payload, .. } = draft;
         // A tombstone has nothing to look at.
-        if let Some(validator) = self.validator.as_ref().filter(|_| !empty) {
-            let head = self.journal.commit(&key, None).await?;
-            let expected = head.as_ref().map_or(1, |head| head.header.version + 1);
-            // The journal decides, but the validator need not run for what is known to be a conflict.
-            if version != expected {
-                return Ok(Saved::Conflict(Conflict { expected }));
-            }
-            let old = head.map(|head| head.payload).unwrap_or_default();
-            let candidate =
-                Candidate { key: key.to_string(), author: author.clone(), new: payload.clone(), old };
-            if let Err(refusal) = validator.check(candidate).await {
-                return Ok(Saved::Refused(refusal));
-            }
+        let Some(validator) = self.validator.as_ref().filter(|_| !empty) else { return Ok(None) };
+        let head = self.journal.commit(key, None).await?;
+        let expected = head.as_ref().map_or(1, |head| head.header.version.saturating_add(1));
+        // The journal decides, but the validator need not run for what is known to be a conflict.
+        if *version != expected {
+            return Ok(Some(Saved::Conflict(Conflict { expected })));
         }
-        let mtime = mtime.unwrap_or_else(|| Timestamp(SystemTime::now()).to_string());
-        let header = Commit { key: key.to_string(), version, author, comment, mtime, empty };
-        match self.journal.save(FullCommit { header: header.clone(), payload }).await? {
-            Ok(()) => {
-                if let Some(publication) = &self.publication {
-                    publication.publisher.published_soon(&key);
-                }
-                Ok(Saved::Kept(header))
+        let old = head.map(|head| head.payload).unwrap_or_default();
+        let candidate = Candidate { key: key.to_string(), author: author.clone(), new: payload.clone(), old };
+        Ok(validator.check(candidate).await.err().map(Saved::Refused))
+    }
+}
+
+async fn keep(
+    journal: &dyn Journal,
+    publication: Option<&Publication>,
+    draft: Draft,
+) -> Result<Saved, JournalError> {
+    let Draft { key, version, author, comment, mtime, empty, payload } = draft;
+    let mtime = mtime.unwrap_or_else(|| Timestamp(SystemTime::now()).to_string());
+    let header = Commit { key: key.to_string(), version, author, comment, mtime, empty };
+    match journal.save(FullCommit { header: header.clone(), payload }).await? {
+        Ok(()) => {
+            if let Some(publication) = publication {
+                publication.publisher.published_soon(&key);
             }
-            Err(conflict) => Ok(Saved::Conflict(conflict)),
+            Ok(Saved::Kept(header))
         }
+        Err(conflict) => Ok(Saved::Conflict(conflict)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::commits::{Answer, Heads, Page, Size};
+
+    /// A journal that keeps a commit when it is told to.
+    #[derive(Default)]
+    struct Slow {
+        is_asked: Notify,
+        may_keep: Notify,
+    }
+
+    impl Journal for Slow {
+        fn save(&self, _: FullCommit) -> Answer<'_, Result<(), Conflict>> {
+            Box::pin(async {
+                self.is_asked.notify_one();
+                self.may_keep.notified().await;
+                Ok(Ok(()))
+            })
+        }
+
+        fn heads<'a>(&'a self, _: &'a Page) -> Answer<'a, Heads> {
+            unreachable!("nobody asks")
+        }
+
+        fn commit<'a>(&'a self, _: &'a Key, _: Option<i64>) -> Answer<'a, Option<FullCommit>> {
+            unreachable!("nobody asks")
+        }
+
+        fn log<'a>(&'a self, _: &'a Key, _: Option<i64>, _: usize) -> Answer<'a, Vec<Commit>> {
+            unreachable!("nobody asks")
+        }
+
+        fn size(&self) -> Answer<'_, Size> {
+            unreachable!("nobody asks")
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_journal_was_asked_to_keep_is_seen_through_although_its_client_leaves() {
+        let (journal, counts) = (Arc::new(Slow::default()), Arc::<SaveCounts>::default());
+        let namespace = Namespace {
+            name: "diary".into(),
+            journal: Arc::clone(&journal) as _,
+            validator: None,
+            publication: None,
+            counts: Arc::clone(&counts),
+        };
+        let draft = Draft {
+            key: Key::parse("foo").unwrap(),
+            version: 1,
+            author: "eva".into(),
+            comment: String::new(),
+            mtime: None,
+            empty: false,
+            payload: Vec::new(),
+        };
+        tokio::select! {
+            biased;
+            _ = namespace.save(draft) => unreachable!("the journal has not kept it"),
+            () = journal.is_asked.notified() => {}
+        }
+        journal.may_keep.notify_one();
+        let kept = async {
+            while counts.kept.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), kept).await.unwrap();
     }
 }

@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::access::Access;
 use super::api::{self, Problem};
-use super::namespace::{Namespace, Publication, SaveCounts};
+use super::namespace::{Namespace, Publication};
 use super::page::{self, Site};
 use super::reply::{Reply, full, reply, text};
 use super::route::{Route, RouteError, route};
@@ -88,13 +88,14 @@ impl Server {
             let journal =
                 journal.map_err(|source| ServeError::Journal { namespace: name.clone(), source })?;
             let keeper = section.keeper.as_ref();
-            let publication = keeper.map(|keeper| publication(keeper, name, Arc::clone(&journal), log));
+            let publication =
+                keeper.map(|keeper| Arc::new(publication(keeper, name, Arc::clone(&journal), log)));
             let namespace = Namespace {
                 name: name.clone(),
                 journal,
                 publication,
                 validator: Validator::new(&section.validate),
-                counts: SaveCounts::default(),
+                counts: Arc::default(),
             };
             namespaces.insert(name.clone(), namespace);
         }

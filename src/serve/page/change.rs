@@ -94,7 +94,7 @@ async fn make(
     };
     let draft = Draft {
         key: subject.key.clone(),
-        version: seen + 1,
+        version: seen.saturating_add(1),
         author: signature.author,
         comment: signature.comment,
         mtime: None,
@@ -201,6 +201,7 @@ impl Question<'_> {
 
     fn view(&self, diff: &Diff, now: SystemTime) -> Markup {
         let (key, base) = (&self.head.key, self.head.version);
+        let next = base.saturating_add(1);
         let action = match self.change {
             Change::Revert(version) => address::revert(self.namespace, key, version),
             Change::Remove => address::remove(self.namespace, key),
@@ -216,10 +217,10 @@ impl Question<'_> {
             @match self.change {
                 Change::Revert(version) => {
                     p {
-                "A new version v" (base + 1) " gets the payload of v" (version) ". The history stays."
+                "A new version v" (next) " gets the payload of v" (version) ". The history stays."
             }
                 }
-                Change::Remove => p { "A new version v" (base + 1) " removes the key. The history stays." },
+                Change::Remove => p { "A new version v" (next) " removes the key. The history stays." },
             }
             form method="post" action=(action) {
                 input type="hidden" name="base" value=(base);

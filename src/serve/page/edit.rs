@@ -116,7 +116,7 @@ impl Edit<'_> {
         let payload = text.clone().into_bytes();
         let draft = Draft {
             key: key.clone(),
-            version: version + 1,
+            version: version.saturating_add(1),
             author,
             comment,
             mtime: None,
