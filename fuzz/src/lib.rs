@@ -3,6 +3,8 @@
 //! Nothing here depends on a fuzzer. The crate's own `tests/fuzz.rs` includes these files too, and runs each
 //! target over its seeds with the stable compiler.
 //!
+//! * [`commit_requests`]: requests to the server of commits, and [`commit_headers`]: what they and nodes say
+//!   about a commit. Both have a [`commit_server`].
 //! * [`evaluation`]: replies of the child that evaluates configs.
 //! * [`control`]: requests to the control socket.
 //! * [`from_half`]: what the process of a store says to the daemon, and [`to_half`]: what it is told. Both
@@ -16,6 +18,9 @@
 //! * [`watch`]: events of a watch, and their times.
 //! * [`zookeeper`] and [`etcd`]: what such a server sends.
 
+pub mod commit_headers;
+pub mod commit_requests;
+mod commit_server;
 pub mod control;
 pub mod etcd;
 pub mod evaluation;
@@ -34,7 +39,9 @@ pub mod zookeeper;
 /// The name of a target, of its binary and of the directory of its seeds; and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
+    ("commit_headers", commit_headers::run),
+    ("commit_requests", commit_requests::run),
     ("control", control::run),
     ("etcd", etcd::run),
     ("evaluation", evaluation::run),

@@ -11,12 +11,14 @@
 //!   people.
 //! * `namespace` saves a commit, after `validate` has had a program look at it.
 //! * `published` compares the journal with the store.
+//! * [`fuzzing`] is the server without its listener.
 //! * `metrics` tells how the server does, and `reply` makes replies that no other site can use.
 //!
 //! It keeps no commit and decides no version: [`crate::commits`] does.
 
 mod access;
 mod api;
+pub mod fuzzing;
 mod metrics;
 mod namespace;
 mod page;

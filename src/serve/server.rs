@@ -71,11 +71,11 @@ pub enum ServeError {
 }
 
 /// What the requests share.
-struct Server {
-    namespaces: BTreeMap<String, Namespace>,
-    access: Access,
+pub struct Server {
+    pub namespaces: BTreeMap<String, Namespace>,
+    pub access: Access,
     /// Whether clients speak TLS.
-    is_secure: bool,
+    pub is_secure: bool,
 }
 
 impl Server {
@@ -273,7 +273,8 @@ async fn converse(
     let _ = timeout(DEADLINE, conversation).await;
 }
 
-async fn serve_connection<S>(server: Arc<Server>, stream: S, has_requested: Arc<AtomicBool>)
+/// Answers the one request of a connection.
+pub async fn serve_connection<S>(server: Arc<Server>, stream: S, has_requested: Arc<AtomicBool>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
