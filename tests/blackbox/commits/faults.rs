@@ -1,12 +1,15 @@
 //! "No save is lost, none is half there, over `kill -9` at any moment, a full disk." "Slow, silent and
 //! hostile clients hold nobody up."
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use twitcher::value::commit::decode;
 
 use crate::harness::{CommitServer, load, wait_until};
 
@@ -15,7 +18,11 @@ const WRITERS: usize = 8;
 #[test]
 fn no_answered_save_is_lost_and_none_is_half_there_over_kills() {
     let kills = load(15, 200);
-    let server = Mutex::new(CommitServer::diary(""));
+    // Whatever a kill leaves unpublished, the next server publishes.
+    let keeper = "store = \"dir:$HOME/nodes\"\npath = \"/config\"\npublish_period = 1";
+    let home = tempfile::tempdir_in("/tmp").unwrap();
+    fs::create_dir(home.path().join("nodes")).unwrap();
+    let server = Mutex::new(CommitServer::start_in(home, &format!("[serve.commits.diary]\n{keeper}\n")));
     let address = Mutex::new(server.lock().unwrap().address.clone());
     let is_over = AtomicBool::new(false);
     let answered = AtomicUsize::new(0);
@@ -61,6 +68,12 @@ fn no_answered_save_is_lost_and_none_is_half_there_over_kills() {
             let read = server.get(&format!("/diary/w{writer}/{version}"));
             assert_eq!(read.text(), payload(writer, version), "writer {writer}, version {version}");
         }
+        let node = server.home.path().join(format!("nodes/config/data/w{writer}"));
+        wait_until("the head to be published", || {
+            let data = fs::read(&node).unwrap_or_default();
+            decode(&data, &format!("w{writer}"))
+                .is_ok_and(|(found, data)| found.version == head && data == payload(writer, head).as_bytes())
+        });
     }
 }
 
@@ -90,18 +103,42 @@ fn idle_and_slow_clients_hold_nobody_up() {
     let server = CommitServer::diary("");
     server.save("foo", 1, b"x");
     let idle: Vec<TcpStream> = (0..load(300, 1000)).map(|_| server.connect()).collect();
-    let slow: Vec<TcpStream> = (0..load(300, 1000))
-        .map(|_| {
-            let mut stream = server.connect();
-            stream.write_all(b"POST /diary/foo/2 HTTP/1.1\r\nHost: localhost\r\nX-Rainer-").unwrap();
-            stream
-        })
-        .collect();
+    let began = Instant::now();
+    let say = |text: &str| {
+        let mut stream = server.connect();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    };
+    let head = "POST /diary/foo/2 HTTP/1.1\r\nHost: localhost\r\nX-Rainer-Author: slow\r\n";
+    let slow: Vec<TcpStream> = (0..load(300, 1000)).map(|_| say(head)).collect();
+    // They get longer, but not for ever.
+    let slow_payload = format!("{head}Content-Length: 10\r\n\r\nslow");
+    let slower: Vec<TcpStream> = (0..load(100, 1000)).map(|_| say(&slow_payload)).collect();
     assert_eq!(server.get("/diary/foo").text(), "x");
     assert_eq!(server.save("foo", 2, b"y").status, 200);
     assert_eq!(server.get("/-/healthy").text(), "ok");
+    // A client that is silent has its place for 10 s, if nobody else wants it.
+    assert!(began.elapsed() < Duration::from_secs(load(15, 60)), "{:?}", began.elapsed());
     assert!(server.process().resident() < 64 << 10, "{} KiB", server.process().resident());
-    drop((idle, slow));
+    drop((idle, slow, slower));
+}
+
+#[test]
+fn clients_leave_the_server_the_descriptors_that_it_needs() {
+    let server = CommitServer::diary("validate = [\"/bin/true\"]");
+    server.limit("nofile", "64");
+    // It has its place before the others come, and needs more descriptors after.
+    let mut stream = server.connect();
+    let head = "POST /diary/foo/1 HTTP/1.1\r\nHost: localhost\r\nX-Rainer-Author: eva\r\n";
+    write!(stream, "{head}Content-Length: 2\r\n\r\nx").unwrap();
+    let idle: Vec<TcpStream> = (0..60).map(|_| server.connect()).collect();
+    wait_until("as many to be served as may be", || server.process().open_files() > 40);
+    stream.write_all(b"y").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+    assert_eq!(server.get("/diary/foo").text(), "xy");
+    drop(idle);
 }
 
 #[test]

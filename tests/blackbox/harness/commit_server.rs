@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A server with a directory of its own. It is killed when this is dropped.
 pub struct CommitServer {
     pub home: TempDir,
+    /// A command that changes something and then executes the server (`unshare`, `prlimit`...).
+    under: Vec<String>,
     child: Child,
     /// ADDRESS:PORT
     pub address: String,
@@ -51,6 +53,12 @@ impl CommitServer {
 
     #[track_caller]
     pub fn start_in(home: TempDir, settings: &str) -> Self {
+        Self::start_under(&[], home, settings)
+    }
+
+    /// Starts a server by a command that changes something and then executes it.
+    #[track_caller]
+    pub fn start_under(under: &[&str], home: TempDir, settings: &str) -> Self {
         let place = home.path().display().to_string();
         let head = match settings.contains("[serve]") {
             true => String::new(),
@@ -58,15 +66,16 @@ impl CommitServer {
         };
         let text = format!("{head}{settings}").replace("$HOME", &place);
         fs::write(home.path().join("twitcher.toml"), text).expect("write the settings");
-        let (child, address) = spawn(home.path());
-        Self { home, child, address }
+        let under: Vec<String> = under.iter().map(|word| (*word).to_owned()).collect();
+        let (child, address) = spawn(&under, home.path());
+        Self { home, under, child, address }
     }
 
     /// Kills the server, and starts another one with the same directory.
     #[track_caller]
     pub fn kill_and_start_again(&mut self) {
         self.kill();
-        (self.child, self.address) = spawn(self.home.path());
+        (self.child, self.address) = spawn(&self.under, self.home.path());
     }
 
     pub fn kill(&mut self) {
@@ -91,6 +100,22 @@ impl CommitServer {
 
     pub fn log(&self) -> String {
         fs::read_to_string(log_path(self.home.path())).unwrap_or_default()
+    }
+
+    /// Reads a metric of the namespace `diary`.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let (metrics, line) = (self.get("/-/metrics").text(), format!("{name}{{namespace=\"diary\"}} "));
+        let value = metrics.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+    }
+
+    /// Changes a limit of the running server (`fsize`, `nofile`...).
+    #[track_caller]
+    pub fn limit(&self, resource: &str, value: &str) {
+        let pid = format!("--pid={}", self.child.id());
+        let done = command("prlimit").args([pid, format!("--{resource}={value}:")]).status();
+        assert!(done.expect("run prlimit").success());
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -163,10 +188,12 @@ fn log_path(home: &Path) -> PathBuf {
 }
 
 #[track_caller]
-fn spawn(home: &Path) -> (Child, String) {
+fn spawn(under: &[String], home: &Path) -> (Child, String) {
     let log = File::create(log_path(home)).expect("create the log");
-    let mut command = command(env!("CARGO_BIN_EXE_twitcher"));
-    let command = command.args(["serve", "--config-path"]).arg(home).stdin(Stdio::null());
+    let program = env!("CARGO_BIN_EXE_twitcher").to_owned();
+    let words: Vec<&String> = under.iter().chain([&program]).collect();
+    let mut command = command(words[0]);
+    let command = command.args(&words[1..]).args(["serve", "--config-path"]).arg(home).stdin(Stdio::null());
     let mut child = command.stderr(log).spawn().expect("start the server");
     let address = wait_for("the server to listen", || {
         let text = fs::read_to_string(log_path(home)).unwrap_or_default();

@@ -54,7 +54,7 @@ fn key(key: &str) -> Key {
 }
 
 /// The node of a key.
-fn node(key: &str) -> String {
+pub(super) fn node(key: &str) -> String {
     format!("{PATH}/data/{key}")
 }
 
@@ -168,7 +168,7 @@ impl Published {
 }
 
 /// What the store has of a key.
-fn published(sandbox: &Sandbox, key: &str) -> Option<Vec<u8>> {
+pub(super) fn published(sandbox: &Sandbox, key: &str) -> Option<Vec<u8>> {
     sandbox.nodes.get(&node(key))
 }
 
@@ -178,5 +178,15 @@ fn wait_until_published(sandbox: &Sandbox, commit: &FullCommit) {
     let expected = (!commit.header.empty).then(|| encode(commit));
     wait_until(&format!("version {} of {key} in the store", commit.header.version), || {
         published(sandbox, key) == expected
+    });
+}
+
+/// Waits until the store has a commit of the key with this payload.
+#[track_caller]
+pub(super) fn wait_until_payload(sandbox: &Sandbox, key: &str, payload: &[u8]) {
+    wait_until(&format!("{key} in the store"), || {
+        published(sandbox, key).is_some_and(|data| {
+            twitcher::value::commit::decode(&data, key).is_ok_and(|(_, found)| found == payload)
+        })
     });
 }

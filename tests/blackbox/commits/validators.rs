@@ -1,0 +1,60 @@
+//! "A validator that hangs, forks, is missing": it refuses, harms no other save, and leaves nothing behind.
+
+use std::fs;
+use std::thread;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{CommitServer, Process, wait_until};
+
+/// What a validator leaves behind sleeps for so long, which nothing else does.
+const SLEEP: &str = "86397";
+
+/// The validator, by key.
+const VALIDATOR: &str = r#"
+case "$TWITCHER_KEY" in
+hang) sleep $SLEEP & sleep $SLEEP ;;
+background) sleep $SLEEP & exit 0 ;;
+session) setsid sleep $SLEEP & exit 0 ;;
+many) for n in $(seq 300); do sleep $SLEEP & done; exit 0 ;;
+esac
+"#;
+
+fn sleepers() -> Vec<Process> {
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let is_sleeper = |process: &Process| {
+        let words = fs::read(format!("/proc/{}/cmdline", process.0)).unwrap_or_default();
+        words.ends_with(format!("sleep\0{SLEEP}\0").as_bytes())
+    };
+    pids.map(Process).filter(is_sleeper).collect()
+}
+
+#[test]
+fn whatever_a_validator_does_it_holds_up_no_other_save_and_leaves_nothing_of_its_session() {
+    let validator = VALIDATOR.replace("$SLEEP", SLEEP);
+    let server = CommitServer::diary(&format!("validate = [\"/bin/sh\", \"-c\", '''{validator}''']"));
+    thread::scope(|scope| {
+        // It takes 10 s, in which everything else goes on.
+        let hanging = scope.spawn(|| server.save("hang", 1, b"x"));
+        wait_until("it to hang", || !sleepers().is_empty());
+        assert_eq!(server.save("good", 1, b"x").status, 200);
+        for key in ["background", "session"] {
+            assert_eq!(server.save(key, 1, b"x").status, 200, "it has accepted the payload");
+        }
+        // As root's, it may have 64 processes. Otherwise nothing keeps it from having as many as its user.
+        let many = server.save("many", 1, b"x");
+        assert!([200, 422].contains(&many.status), "{}", many.text());
+        assert_eq!(server.get("/diary/good").text(), "x");
+        assert!(!hanging.is_finished(), "all of this while the first one hangs");
+        let refused = hanging.join().expect("a reply");
+        let why = "the validator /bin/sh cannot be asked, so nothing is saved: it took longer than 10 s, and \
+                   was killed";
+        assert_eq!((refused.status, &*refused.text()), (422, why));
+    });
+    assert_eq!(server.get("/diary/hang").status, 404);
+    // Nothing outlives its validator but what has left the session in time.
+    wait_until("their processes to be gone", || sleepers().len() <= 1);
+    sleepers().into_iter().for_each(|process| process.signal(Signal::SIGKILL));
+    assert_eq!(server.process().children().len(), 0, "no zombie is left");
+}
