@@ -13,6 +13,7 @@ mod arming;
 mod burst;
 mod cached;
 mod client;
+mod commits;
 mod contender;
 mod copy;
 mod crowd;
@@ -41,7 +42,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const HELP: &str = include_str!("help.txt");
 
-const MEASUREMENTS: [&str; 14] = [
+const MEASUREMENTS: [&str; 15] = [
     "spaced",
     "burst",
     "crowd",
@@ -53,6 +54,7 @@ const MEASUREMENTS: [&str; 14] = [
     "cached",
     "idle",
     "services",
+    "commits",
     "fleet",
     "etcdctl",
     "copy",
@@ -74,6 +76,12 @@ struct Scale {
     turns: usize,
     /// How long the checks of services are measured.
     check_seconds: u64,
+    /// How long each number of writers saves.
+    save_seconds: u64,
+    /// How many keys the large journal has.
+    keys: usize,
+    /// How often something is measured that takes a while.
+    rounds: usize,
     hosts: usize,
     fleet_updates: usize,
     /// How many nodes change while a watcher is away.
@@ -97,6 +105,9 @@ const FULL: Scale = Scale {
     services: 500,
     turns: 100,
     check_seconds: 10,
+    save_seconds: 5,
+    keys: 100_000,
+    rounds: 9,
     hosts: 200,
     fleet_updates: 20,
     missed: 100,
@@ -118,6 +129,9 @@ const QUICK: Scale = Scale {
     services: 100,
     turns: 15,
     check_seconds: 3,
+    save_seconds: 1,
+    keys: 2000,
+    rounds: 3,
     hosts: 20,
     fleet_updates: 4,
     missed: 20,
@@ -168,14 +182,21 @@ struct Plan {
     stores: Vec<Store>,
     /// The names of measurements; all of them if there is none.
     only: Vec<String>,
+    /// The database of commits, if it is not a file of SQLite.
+    database: Option<String>,
 }
 
 impl Plan {
     /// Returns `None` if somebody asks for help.
     fn parse(args: &[String]) -> Result<Option<Self>> {
-        let mut plan = Self { scale: &FULL, stores: Vec::new(), only: Vec::new() };
-        for arg in args {
+        let mut plan = Self { scale: &FULL, stores: Vec::new(), only: Vec::new(), database: None };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
             match arg.as_str() {
+                "--database" => {
+                    let url = args.next().ok_or("--database needs a URL: postgres://USER@HOST/DATABASE")?;
+                    plan.database = Some(url.clone());
+                }
                 "--bench" => {}
                 "--quick" => plan.scale = &QUICK,
                 "--help" | "-h" => return Ok(None),
@@ -199,6 +220,10 @@ impl Plan {
 
     async fn run(&self) -> Result<()> {
         let mut table = Table::default();
+        let database = self.database.as_deref();
+        if self.wants("commits") {
+            commits::saves(database, self.scale, &mut table).await?;
+        }
         for store in &self.stores {
             self.measure(*store, &mut table).await?;
         }
@@ -266,6 +291,9 @@ impl Plan {
         }
         if self.wants("services") {
             services::measure(bench, scale, table).await?;
+        }
+        if self.wants("commits") {
+            commits::publishing(bench, self.database.as_deref(), scale, table).await?;
         }
         if self.wants("fleet") {
             fleet::measure(bench, scale, table).await?;

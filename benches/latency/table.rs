@@ -20,6 +20,8 @@ pub enum Goal {
     AtMost(f64),
     AtLeastFloor,
     AtMostFloorTimes(f64),
+    /// At most the floor so many times, and so much more.
+    AtMostFloorTimesPlus(f64, f64),
 }
 
 struct Row {
@@ -85,6 +87,7 @@ impl Row {
             Goal::AtMost(most) => format!("<= {most}"),
             Goal::AtLeastFloor => ">= 1.00x".to_owned(),
             Goal::AtMostFloorTimes(most) => format!("<= {most:.2}x"),
+            Goal::AtMostFloorTimesPlus(most, more) => format!("<= {most:.2}x + {more:.2}"),
         }
     }
 
@@ -96,6 +99,7 @@ impl Row {
             Goal::AtMost(most) => Some(daemon <= most),
             Goal::AtLeastFloor => Some(daemon >= floor),
             Goal::AtMostFloorTimes(most) => Some(daemon <= floor * most),
+            Goal::AtMostFloorTimesPlus(most, more) => Some(daemon <= floor * most + more),
         }
     }
 
@@ -109,7 +113,7 @@ impl Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, cells: [&str; 6]| {
             let [name, floor, daemon, ratio, goal, verdict] = cells;
-            let line = format!("{name:<46} {floor:>11} {daemon:>11} {ratio:>7}  {goal:<9} {verdict}");
+            let line = format!("{name:<46} {floor:>11} {daemon:>11} {ratio:>7}  {goal:<15} {verdict}");
             writeln!(f, "{}", line.trim_end())
         };
         for (index, shown) in self.0.iter().enumerate() {
