@@ -111,7 +111,7 @@ impl Journal for Memory {
     fn size(&self) -> Answer<'_, Size> {
         let keys = self.keys();
         let (commits, keys) = (keys.values().map(Vec::len).sum::<usize>() as u64, keys.len() as u64);
-        Box::pin(async move { Ok(Size { keys, commits }) })
+        Box::pin(async move { Ok(Size { keys, commits, corrupt: 0 }) })
     }
 }
 

@@ -20,7 +20,8 @@ mod publisher;
 
 pub use commit::{FullCommit, encode};
 pub use journal::{
-    Answer, Conflict, Database, Heads, Journal, JournalError, Page, Size, Table, TargetError, open,
+    Answer, Conflict, CorruptCommit, Database, Heads, Journal, JournalError, Page, ServerAddress, Size,
+    Table, TargetError, has_password, open,
 };
 pub use keeper::{Comparison, Difference, Intruder, Keeper, PublishError, ReadError, SaveError, Saved};
 pub use key::{Key, KeyError};

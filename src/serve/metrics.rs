@@ -45,6 +45,7 @@ pub async fn metrics(namespaces: &BTreeMap<String, Namespace>) -> Reply {
     let up = gauge("twitcher_serve_journal_up", "Whether the journal can be read.");
     let keys = gauge("twitcher_serve_keys", "Keys of the journal, also removed ones.");
     let commits = gauge("twitcher_serve_commits", "Commits of the journal.");
+    let corrupt = gauge("twitcher_serve_corrupt_commits", "Commits that were met and cannot be read.");
     let lag = gauge(
         "twitcher_serve_publish_lag_seconds",
         "The age of the oldest save that is not published yet, 0 without one.",
@@ -67,6 +68,7 @@ pub async fn metrics(namespaces: &BTreeMap<String, Namespace>) -> Reply {
         if let Ok(size) = size {
             set(&keys, size.keys as f64);
             set(&commits, size.commits as f64);
+            set(&corrupt, size.corrupt as f64);
         }
         if let Some(publication) = &namespace.publication {
             let status = publication.publisher.status();

@@ -90,13 +90,17 @@ impl Namespace {
         let Draft { key, version, author, empty, payload, .. } = draft;
         // A tombstone has nothing to look at.
         let Some(validator) = self.validator.as_ref().filter(|_| !empty) else { return Ok(None) };
-        let head = self.journal.commit(key, None).await?;
-        let expected = head.as_ref().map_or(1, |head| head.header.version.saturating_add(1));
+        let (last, old) = match self.journal.commit(key, None).await {
+            Ok(head) => head.map_or((0, Vec::new()), |head| (head.header.version, head.payload)),
+            // The next version mends the key.
+            Err(JournalError::Corrupt(corrupt)) => (corrupt.version, Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let expected = last.saturating_add(1);
         // The journal decides, but the validator need not run for what is known to be a conflict.
         if *version != expected {
             return Ok(Some(Saved::Conflict(Conflict { expected })));
         }
-        let old = head.map(|head| head.payload).unwrap_or_default();
         let candidate = Candidate { key: key.to_string(), author: author.clone(), new: payload.clone(), old };
         Ok(validator.check(candidate).await.err().map(Saved::Refused))
     }

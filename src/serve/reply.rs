@@ -61,9 +61,14 @@ pub fn payload(payload: Vec<u8>) -> Reply {
     reply(StatusCode::OK, content_type, full(payload))
 }
 
-/// The reply while the journal does not do what is asked.
+/// The reply while the journal does not do what is asked, or about a commit that it cannot read.
 pub fn unavailable(error: &JournalError) -> Reply {
-    text(StatusCode::SERVICE_UNAVAILABLE, format_args!("Journal is not available: {error}"))
+    match error {
+        JournalError::Corrupt(corrupt) => text(StatusCode::INTERNAL_SERVER_ERROR, corrupt),
+        JournalError::Unavailable(_) | JournalError::Refused(_) => {
+            text(StatusCode::SERVICE_UNAVAILABLE, format_args!("Journal is not available: {error}"))
+        }
+    }
 }
 
 /// Adds Rainer's headers of a commit.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io::{self, ErrorKind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -27,12 +28,15 @@ use super::reply::{Reply, full, reply, text};
 use super::route::{Route, RouteError, route};
 use super::validate::Validator;
 use super::{metrics, published, tls};
-use crate::commits::{self, Journal, JournalError, KeeperSettings, Publisher, PublisherEvent};
+use crate::commits::{
+    self, CorruptCommit, Database, Journal, JournalError, KeeperSettings, Publisher, PublisherEvent,
+};
 use crate::listen::{ConnectionPool, Grace, HeadLimits, answer_one};
 use crate::report::{Level, Log};
-use crate::settings::{KeeperPlace, Listen, ServeSettings};
+use crate::settings::{KeeperPlace, Listen, NamespaceSettings, ServeSettings};
 use crate::store::CredentialError;
 use crate::sys::DescriptorShares;
+use crate::text::printable;
 
 /// How many connections are served at once at most. Each has some 50 KiB, and while it saves a payload. Where
 /// descriptors are few, there are fewer connections; see [`DescriptorShares`].
@@ -56,6 +60,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The least pause between two signs of life, whatever the unit asks for.
 const MIN_FEED: Duration = Duration::from_millis(1);
+
+/// How long a starting server rests before it tries again to reach its database.
+const OPEN_RETRY: Duration = Duration::from_secs(1);
 
 /// Why the server does not start.
 #[derive(Debug, Error)]
@@ -84,9 +91,7 @@ impl Server {
         let access = Access::new(settings)?;
         let mut namespaces = BTreeMap::new();
         for (name, section) in &settings.namespaces {
-            let journal = commits::open(&settings.database, &section.table).await;
-            let journal =
-                journal.map_err(|source| ServeError::Journal { namespace: name.clone(), source })?;
+            let journal = open_journal(&settings.database, name, section, log).await?;
             let keeper = section.keeper.as_ref();
             let publication =
                 keeper.map(|keeper| Arc::new(publication(keeper, name, Arc::clone(&journal), log)));
@@ -156,6 +161,47 @@ impl Server {
     }
 }
 
+/// Opens the journal of a namespace. Waits for a database that is away.
+async fn open_journal(
+    database: &Database,
+    name: &str,
+    section: &NamespaceSettings,
+    log: &Log,
+) -> Result<Arc<dyn Journal>, ServeError> {
+    let mut was_told = false;
+    loop {
+        let opened = commits::open(database, &section.table, corruption(name, log)).await;
+        match opened {
+            Err(error @ JournalError::Unavailable(_)) => {
+                if !std::mem::replace(&mut was_told, true) {
+                    let why = error.to_string();
+                    let why = printable(why.as_bytes());
+                    log.say(Level::Warning, &format!("{name}: {why}; this is tried until it works"));
+                }
+                tokio::time::sleep(OPEN_RETRY).await;
+            }
+            opened => {
+                return opened.map_err(|source| ServeError::Journal { namespace: name.to_owned(), source });
+            }
+        }
+    }
+}
+
+/// Has each commit logged that cannot be read.
+fn corruption(name: &str, log: &Log) -> UnboundedSender<CorruptCommit> {
+    let (corrupt, mut met) = unbounded_channel::<CorruptCommit>();
+    let (log, name) = (log.clone(), name.to_owned());
+    // It ends with the journal, which holds the other end.
+    tokio::spawn(async move {
+        while let Some(corrupt) = met.recv().await {
+            let what = corrupt.to_string();
+            let what = printable(what.as_bytes());
+            log.say(Level::Warning, &format!("{name}: {what}; save its next version, or mend its row"));
+        }
+    });
+    corrupt
+}
+
 /// Has the heads of a namespace published, and what happens to that logged.
 fn publication(keeper: &KeeperPlace, name: &str, journal: Arc<dyn Journal>, log: &Log) -> Publication {
     let KeeperPlace { store, path, period } = keeper;
@@ -208,7 +254,11 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose().map_err(ServeError::Tls)?;
-    let server = Arc::new(Server::new(settings, &log).await?);
+    let mut stop = pin!(stop);
+    let server = tokio::select! {
+        server = Server::new(settings, &log) => Arc::new(server?),
+        () = &mut stop => return Ok(()),
+    };
     let failed = |source| ServeError::Listen { address: settings.listen.clone(), source };
     let listener = Listener::open(&settings.listen).await.map_err(failed)?;
     let address = listener.address(&settings.listen);
@@ -219,7 +269,7 @@ pub async fn run(
     tokio::select! {
         never = serve(&server, &listener, acceptor.as_ref(), &mut connections) => match never {},
         never = feed_watchdog() => match never {},
-        () = stop => {}
+        () = &mut stop => {}
     }
     tell(&[NotifyState::Stopping]);
     log.say(Level::Notice, "stopping");

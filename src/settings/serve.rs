@@ -14,7 +14,7 @@ use super::secret_setting::SecretSetting;
 use super::serve_section::{NamespaceSection, ServeSection, TokenSetting, UserSection};
 use super::store_choice::StoreChoice;
 use super::stores;
-use crate::commits::{Database, Table};
+use crate::commits::{Database, ServerAddress, Table};
 use crate::model::{NodePath, StoreName};
 use crate::store::{Secret, SecretFile, StoreSettings};
 use crate::text::suggest;
@@ -147,12 +147,26 @@ fn listen(section: &ServeSection, file: &SettingsFile) -> Result<Listen, Setting
 }
 
 fn database(section: &ServeSection, file: &SettingsFile) -> Result<Database, SettingsError> {
-    if let Some(text) = &section.database {
-        return text.parse().map_err(|error| file.error("serve.database", error));
+    let database = match &section.database {
+        Some(text) => text.parse().map_err(|error| file.error("serve.database", error))?,
+        None => {
+            let made = variable("STATE_DIRECTORY").map(PathBuf::from);
+            let directory = made.filter(|path| path.is_absolute()).unwrap_or_else(|| STATE_DIRECTORY.into());
+            Database::Sqlite(directory.join("commits.db"))
+        }
+    };
+    let Some(password) = &section.database_password else { return Ok(database) };
+    let wrong = |reason: &str| file.error("serve.database_password", reason);
+    match database {
+        Database::Sqlite(_) => Err(wrong("a file of SQLite has none")),
+        Database::Server(ServerAddress { password: Some(_), .. }) => {
+            Err(wrong("the database's address has one, too; write it in one place"))
+        }
+        Database::Server(address) => {
+            let password = password.secret().map_err(|error| wrong(&error.to_string()))?;
+            Ok(Database::Server(ServerAddress { password: Some(password), ..address }))
+        }
     }
-    let made = variable("STATE_DIRECTORY").map(PathBuf::from);
-    let directory = made.filter(|path| path.is_absolute()).unwrap_or_else(|| STATE_DIRECTORY.into());
-    Ok(Database::Sqlite(directory.join("commits.db")))
 }
 
 fn tls(section: &ServeSection, file: &SettingsFile) -> Result<Option<ServeTls>, SettingsError> {

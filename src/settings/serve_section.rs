@@ -9,6 +9,7 @@ use serde::de::{self, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::secret_setting::{Elsewhere, SecretSetting};
+use crate::commits::has_password;
 
 /// `[serve]`
 #[derive(Debug, Deserialize)]
@@ -17,6 +18,7 @@ pub(super) struct ServeSection {
     /// ADDRESS:PORT or unix:PATH
     pub(super) listen: Option<String>,
     pub(super) database: Option<String>,
+    pub(super) database_password: Option<SecretSetting>,
     /// The names by which browsers reach the server.
     #[serde(default)]
     pub(super) hosts: Vec<String>,
@@ -125,11 +127,13 @@ impl fmt::Debug for TokenSetting {
 }
 
 impl ServeSection {
-    /// Whether the file itself holds a token.
+    /// Whether the file itself holds a token or a password.
     pub(super) fn has_secrets(&self) -> bool {
-        self.users.iter().any(|user| match &user.token {
-            TokenSetting::Secret(secret) => secret.is_inline(),
-            TokenSetting::Sha256(_) => false,
-        })
+        self.database.as_deref().is_some_and(has_password)
+            || self.database_password.as_ref().is_some_and(SecretSetting::is_inline)
+            || self.users.iter().any(|user| match &user.token {
+                TokenSetting::Secret(secret) => secret.is_inline(),
+                TokenSetting::Sha256(_) => false,
+            })
     }
 }

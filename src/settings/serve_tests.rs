@@ -71,7 +71,19 @@ fn mistakes_are_named_with_their_place_and_what_helps() {
             "\"unix:x\" is neither ADDRESS:PORT nor unix:/PATH",
         ),
         (format!("[serve]\nlisten = \"[::]:80\"\n{DIARY}"), "[::]:80 can be reached from other hosts"),
-        (format!("[serve]\ndatabase = \"x\"\n{DIARY}"), "FILE:2:1: serve.database: \"x\" is no database"),
+        (format!("[serve]\ndatabase = \"x\"\n{DIARY}"), "FILE:2:1: serve.database: this is no database"),
+        (
+            format!("[serve]\ndatabase = \"postgres://eva:hunter2/x@db/c\"\n{DIARY}"),
+            "FILE:2:1: serve.database: the database's address is wrong: the name of the database is wrong",
+        ),
+        (
+            format!("[serve]\ndatabase_password = \"x\"\n{DIARY}"),
+            "FILE:2:1: serve.database_password: a file of SQLite has none",
+        ),
+        (
+            format!("[serve]\ndatabase = \"mysql://a:b@c/d\"\ndatabase_password = \"x\"\n{DIARY}"),
+            "serve.database_password: the database's address has one, too",
+        ),
         ("[serve.commits.-]".to_owned(), "the name is a part of addresses"),
         ("[serve.commits.diary]\nstore = \"x\"".to_owned(), "a store without a path"),
         ("[serve.commits.diary]\nstore = \"x\"\npath = \"/a\"".to_owned(), "x"),

@@ -25,6 +25,7 @@ pub(super) enum Diagnosis {
 }
 
 /// The words for what differs between kinds of servers.
+#[derive(Debug)]
 pub(super) struct TlsWords {
     /// The setting that names the file of the CAs.
     pub(super) ca: CaKey,

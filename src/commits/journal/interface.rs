@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::error::JournalError;
+use super::error::{CorruptCommit, JournalError};
 use crate::commits::commit::FullCommit;
 use crate::commits::key::Key;
 use crate::model::Commit;
@@ -22,6 +22,7 @@ pub trait Journal: Send + Sync {
     fn commit<'a>(&'a self, key: &'a Key, version: Option<i64>) -> Answer<'a, Option<FullCommit>>;
 
     /// Returns the headers of a key's commits before the version `before`, newest first; at most `limit`.
+    /// Leaves out those that cannot be read.
     fn log<'a>(&'a self, key: &'a Key, before: Option<i64>, limit: usize) -> Answer<'a, Vec<Commit>>;
 
     /// Keeps a commit whose version is one more than that of the head, which is 0 without a head. Once this
@@ -50,7 +51,9 @@ pub struct Page {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heads {
     pub commits: Vec<FullCommit>,
-    /// Whether there may be more after the last of them.
+    /// Heads before the last of them, or at the end of all, that cannot be read.
+    pub corrupt: Vec<CorruptCommit>,
+    /// Whether there may be more after the last of them. Then there is a last one.
     pub has_more: bool,
 }
 
@@ -70,4 +73,6 @@ pub struct Size {
     /// Keys, also removed ones.
     pub keys: u64,
     pub commits: u64,
+    /// Commits that were met since the start and cannot be read.
+    pub corrupt: u64,
 }

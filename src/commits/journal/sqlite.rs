@@ -9,13 +9,15 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use tokio::sync::oneshot;
 
-use super::error::JournalError;
+use super::error::{CorruptCommit, JournalError, unavailable};
 use super::interface::{Answer, Conflict, Heads, Journal, PAGE_BYTES, Page, Size};
+use super::schema::{Act, Found as FoundTable, PROGRAM, judge};
 use super::statements::Statements;
+use super::stored::{Found, checked};
 use super::target::Table;
 use crate::commits::commit::FullCommit;
 use crate::commits::key::Key;
@@ -24,8 +26,6 @@ use crate::model::Commit;
 /// The version of the tables in `sqlite.sql`. It grows with every change that an older program could not
 /// handle.
 const VERSION: i64 = 1;
-
-const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
 /// How long a statement waits for another server's transaction, which takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,9 +67,9 @@ impl SqliteJournal {
             let statements = Arc::new(Statements::new(include_str!("sqlite.sql"), &table));
             let mut writer = Store::open(&path, Arc::clone(&statements))?;
             writer.prepare(&table)?;
-            Ok((writer, Store::open(&path, statements)?))
+            Ok::<_, JournalError>((writer, Store::open(&path, statements)?))
         });
-        let (writer, reader) = opened.await.map_err(|error| unavailable(&error))??;
+        let (writer, reader) = opened.await.map_err(unavailable)??;
         let (saves, waiting_saves) = mpsc::sync_channel(QUEUE);
         let (questions, waiting_questions) = mpsc::sync_channel(QUEUE);
         spawn("journal-writer", move || write(writer, &waiting_saves))?;
@@ -90,7 +90,7 @@ impl SqliteJournal {
         let sent = self.questions.try_send(question).map_err(|_| busy());
         async move {
             sent?;
-            answer.await.map_err(|error| unavailable(&error))?
+            answer.await.map_err(unavailable)?
         }
         .boxed()
     }
@@ -117,7 +117,7 @@ impl Journal for SqliteJournal {
         let sent = self.saves.try_send(Save { commit, reply }).map_err(|_| busy());
         async move {
             sent?;
-            answer.await.map_err(|error| unavailable(&error))?
+            answer.await.map_err(unavailable)?
         }
         .boxed()
     }
@@ -129,7 +129,7 @@ impl Journal for SqliteJournal {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), JournalError> {
     let started = thread::Builder::new().name(name.to_owned()).spawn(work);
-    started.map(drop).map_err(|error| unavailable(&error))
+    started.map(drop).map_err(unavailable)
 }
 
 fn read(mut store: Store, questions: &mpsc::Receiver<Question>) {
@@ -199,10 +199,10 @@ impl Store {
     fn prepare(&mut self, table: &Table) -> Result<(), JournalError> {
         let statements = Arc::clone(&self.statements);
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate);
-        let transaction = transaction.map_err(|error| unavailable(&error))?;
+        let transaction = transaction.map_err(unavailable)?;
         let prepared = (|| {
             let has_known: i64 = transaction.query_row(statements.get("has_known"), [], |row| row.get(0))?;
-            let found = match has_known {
+            let noted = match has_known {
                 0 => None,
                 _ => transaction
                     .query_row(statements.get("find"), [table.as_str()], |row| {
@@ -212,55 +212,54 @@ impl Store {
             };
             let has_table: i64 =
                 transaction.query_row(statements.get("has_table"), [table.as_str()], |row| row.get(0))?;
-            match (found, has_table) {
-                (Some((VERSION, _)), 1..) => {}
-                (None, 0) => {
+            match judge(table, VERSION, FoundTable { noted, has_table: has_table > 0 }) {
+                Ok(Act::Use) => {}
+                Ok(Act::Make) => {
                     transaction.execute(statements.get("known"), [])?;
                     transaction.execute(statements.get("create"), [])?;
                     transaction.execute(statements.get("note"), params![table.as_str(), VERSION, PROGRAM])?;
                 }
-                (Some((version, program)), 1..) => return Ok(Some(newer(table, version, &program))),
-                (None, _) => {
-                    return Ok(Some(format!(
-                        "the table {table} was not made by Twitcher; name another with `table`"
-                    )));
-                }
-                (Some(_), _) => return Ok(Some(format!("the table {table} was removed; restore a backup"))),
+                Err(why) => return Ok(Some(why)),
             }
             Ok(None)
         })();
-        let refused = prepared.map_err(|error: rusqlite::Error| unavailable(&error))?;
+        let refused = prepared.map_err(unavailable::<rusqlite::Error>)?;
         if let Some(why) = refused {
             return Err(JournalError::Refused(format!("{}: {why}", self.path.display())));
         }
-        transaction.commit().map_err(|error| unavailable(&error))
+        transaction.commit().map_err(unavailable)
     }
 
     fn heads(&self, page: &Page) -> Result<Heads, JournalError> {
-        let failed = |error: rusqlite::Error| unavailable(&error);
-        let mut statement = self.connection.prepare_cached(self.statements.get("heads")).map_err(failed)?;
+        let failed = unavailable::<rusqlite::Error>;
+        let statement = self.statements.get("next_head");
+        let mut statement = self.connection.prepare_cached(statement).map_err(failed)?;
         // Every key is after the empty text.
-        let after = page.after.as_ref().map_or("", Key::as_str);
-        let mut rows = statement.query(params![after, page.with_payloads]).map_err(failed)?;
-        let (mut heads, mut bytes) = (Heads::default(), 0);
-        while let Some(row) = rows.next().map_err(failed)? {
-            if heads.commits.len() >= page.limit || bytes > PAGE_BYTES {
-                heads.has_more = true;
-                break;
+        let mut after = page.after.as_ref().map_or("", Key::as_str).as_bytes().to_vec();
+        let (mut found, mut bytes) = (Found::default(), 0);
+        loop {
+            let name = ToSqlOutput::Borrowed(ValueRef::Text(&after));
+            let mut rows = statement.query(params![name, page.with_payloads]).map_err(failed)?;
+            let Some(row) = rows.next().map_err(failed)? else { return Ok(found.page(false)) };
+            if found.len() >= page.limit || bytes > PAGE_BYTES {
+                return Ok(found.page(true));
             }
-            let header = header(row)?;
-            if header.empty && !page.with_removed {
-                continue;
+            let commit = commit(row);
+            let name = row.get_ref(0).ok().and_then(|name| name.as_bytes().ok()).map(<[u8]>::to_vec);
+            drop(rows);
+            after = name.ok_or_else(|| unavailable("a key is no text"))?;
+            match commit {
+                Ok(commit) if commit.header.empty && !page.with_removed => {}
+                commit => {
+                    bytes += commit.as_ref().map_or(0, |commit| commit.payload.len());
+                    found.add(commit);
+                }
             }
-            let payload = blob(row)?;
-            bytes += payload.len();
-            heads.commits.push(FullCommit { header, payload });
         }
-        Ok(heads)
     }
 
     fn commit(&self, key: &Key, version: Option<i64>) -> Result<Option<FullCommit>, JournalError> {
-        let failed = |error: rusqlite::Error| unavailable(&error);
+        let failed = unavailable::<rusqlite::Error>;
         let statement = if version.is_some() { "commit" } else { "head" };
         let mut statement = self.connection.prepare_cached(self.statements.get(statement)).map_err(failed)?;
         let mut rows = match version {
@@ -270,19 +269,20 @@ impl Store {
         .map_err(failed)?;
         match rows.next().map_err(failed)? {
             None => Ok(None),
-            Some(row) => Ok(Some(FullCommit { header: header(row)?, payload: blob(row)? })),
+            Some(row) => Ok(Some(commit(row)?)),
         }
     }
 
     fn log(&self, key: &Key, before: Option<i64>, limit: usize) -> Result<Vec<Commit>, JournalError> {
-        let failed = |error: rusqlite::Error| unavailable(&error);
+        let failed = unavailable::<rusqlite::Error>;
         let mut statement = self.connection.prepare_cached(self.statements.get("log")).map_err(failed)?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let before = before.unwrap_or(i64::MAX);
-        let mut rows = statement.query(params![key.as_str(), before, limit]).map_err(failed)?;
+        let mut rows = statement.query(params![key.as_str(), before]).map_err(failed)?;
         let mut headers = Vec::new();
-        while let Some(row) = rows.next().map_err(failed)? {
-            headers.push(header(row)?);
+        while headers.len() < limit
+            && let Some(row) = rows.next().map_err(failed)?
+        {
+            headers.extend(commit(row).ok().map(|commit| commit.header));
         }
         Ok(headers)
     }
@@ -292,9 +292,10 @@ impl Store {
             Ok(Size {
                 keys: row.get::<_, i64>(0)?.unsigned_abs(),
                 commits: row.get::<_, i64>(1)?.unsigned_abs(),
+                corrupt: 0,
             })
         });
-        size.map_err(|error| unavailable(&error))
+        size.map_err(unavailable)
     }
 
     /// Keeps the commits in one transaction, in order. An error means that none was kept.
@@ -302,7 +303,7 @@ impl Store {
         self.check()?;
         let statements = Arc::clone(&self.statements);
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate);
-        let transaction = transaction.map_err(|error| unavailable(&error))?;
+        let transaction = transaction.map_err(unavailable)?;
         let save = |commit: &FullCommit| -> rusqlite::Result<Result<(), Conflict>> {
             let Commit { key, version, author, comment, mtime, empty } = &commit.header;
             let last: i64 = transaction
@@ -324,7 +325,7 @@ impl Store {
         };
         // A transaction that is dropped is rolled back.
         let results = commits.iter().map(save).collect::<rusqlite::Result<Vec<_>>>();
-        let results = results.map_err(|error| unavailable(&error))?;
+        let results = results.map_err(unavailable)?;
         let (mut new_keys, mut kept) = (0, 0);
         for (commit, _) in commits.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
             new_keys += i64::from(commit.header.version == 1);
@@ -332,48 +333,36 @@ impl Store {
         }
         if kept > 0 {
             let counted = transaction.execute(statements.get("count"), [new_keys, kept]);
-            counted.map_err(|error| unavailable(&error))?;
+            counted.map_err(unavailable)?;
         }
-        transaction.commit().map_err(|error| unavailable(&error))?;
+        transaction.commit().map_err(unavailable)?;
         Ok(results)
     }
 }
 
-fn newer(table: &Table, version: i64, program: &str) -> String {
-    format!(
-        "the table {table} has version {version}, and Twitcher {PROGRAM} knows only version {VERSION}; start \
-         Twitcher {program} or a later one"
-    )
-}
-
-fn header(row: &Row<'_>) -> Result<Commit, JournalError> {
+/// Reads a row of the seven columns of a commit.
+fn commit(row: &Row<'_>) -> Result<FullCommit, CorruptCommit> {
     let read = || {
-        Ok(Commit {
+        let header = Commit {
             key: row.get(0)?,
             version: row.get(1)?,
             author: row.get(2)?,
             comment: row.get(3)?,
             mtime: row.get(4)?,
             empty: row.get(5)?,
-        })
+        };
+        Ok(FullCommit { header, payload: row.get(6)? })
     };
-    read().map_err(|error: rusqlite::Error| unavailable(&error))
-}
-
-fn blob(row: &Row<'_>) -> Result<Vec<u8>, JournalError> {
-    match row.get_ref(6) {
-        Ok(ValueRef::Blob(bytes)) => Ok(bytes.to_vec()),
-        Ok(_) => Err(JournalError::Unavailable("a payload is no blob".to_owned())),
-        Err(error) => Err(unavailable(&error)),
-    }
+    let commit = read().map_err(|error: rusqlite::Error| {
+        let name = row.get_ref(0).ok().and_then(|name| name.as_bytes().ok()).unwrap_or_default();
+        let key = String::from_utf8_lossy(name).into_owned();
+        CorruptCommit { key, version: row.get(1).unwrap_or_default(), why: error.to_string() }
+    })?;
+    checked(commit)
 }
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-fn unavailable(error: &dyn std::fmt::Display) -> JournalError {
-    JournalError::Unavailable(error.to_string())
 }
 
 fn busy() -> JournalError {

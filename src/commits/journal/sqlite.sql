@@ -22,7 +22,7 @@ SELECT count(*) FROM sqlite_schema WHERE name = ?1
 SELECT version, program FROM twitcher_journals WHERE name = ?1
 
 -- statement: create
-CREATE TABLE {table} (
+CREATE TABLE "{table}" (
     name TEXT NOT NULL,
     version INTEGER NOT NULL,
     author TEXT NOT NULL,
@@ -38,37 +38,28 @@ CREATE TABLE {table} (
 -- statement: note
 INSERT INTO twitcher_journals (name, version, program) VALUES (?1, ?2, ?3)
 
--- statement: heads
--- Goes from each name to the next one in the index, so that it reads neither the other versions nor more keys
--- than are asked for. The names come in order, one at a time, and CROSS JOIN keeps this order. To sort them
--- once more, all of them would be read for each page.
-WITH RECURSIVE names (name) AS (
-    SELECT min(one.name) FROM {table} AS one WHERE one.name > ?1
-    UNION ALL
-    SELECT (SELECT min(other.name) FROM {table} AS other WHERE other.name > names.name)
-    FROM names WHERE names.name IS NOT NULL
-)
+-- statement: next_head
+-- The head of the first key after this one, however many commits each key has.
 SELECT name, version, author, comment, mtime, is_empty, iif(?2, payload, x'')
-FROM names CROSS JOIN {table} USING (name)
-WHERE version = (SELECT max(versions.version) FROM {table} AS versions WHERE versions.name = names.name)
+FROM "{table}" WHERE name = (SELECT min(name) FROM "{table}" WHERE name > ?1) ORDER BY version DESC LIMIT 1
 
 -- statement: head
 SELECT name, version, author, comment, mtime, is_empty, payload
-FROM {table} WHERE name = ?1 ORDER BY version DESC LIMIT 1
+FROM "{table}" WHERE name = ?1 ORDER BY version DESC LIMIT 1
 
 -- statement: commit
 SELECT name, version, author, comment, mtime, is_empty, payload
-FROM {table} WHERE name = ?1 AND version = ?2
+FROM "{table}" WHERE name = ?1 AND version = ?2
 
 -- statement: log
-SELECT name, version, author, comment, mtime, is_empty
-FROM {table} WHERE name = ?1 AND version < ?2 ORDER BY version DESC LIMIT ?3
+SELECT name, version, author, comment, mtime, is_empty, x''
+FROM "{table}" WHERE name = ?1 AND version < ?2 ORDER BY version DESC
 
 -- statement: last_version
-SELECT coalesce(max(version), 0) FROM {table} WHERE name = ?1
+SELECT coalesce(max(version), 0) FROM "{table}" WHERE name = ?1
 
 -- statement: save
-INSERT INTO {table} (name, version, author, comment, mtime, is_empty, payload)
+INSERT INTO "{table}" (name, version, author, comment, mtime, is_empty, payload)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 
 -- statement: count

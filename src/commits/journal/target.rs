@@ -6,11 +6,14 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A database: `sqlite:/PATH`.
+use super::address::ServerAddress;
+
+/// A database: `sqlite:/PATH`, or the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Database {
     /// A file that only this machine's servers open.
     Sqlite(PathBuf),
+    Server(ServerAddress),
 }
 
 /// The name of a table: letters, digits and `_`, at most 48 characters, beginning with a letter. So it needs
@@ -20,8 +23,14 @@ pub struct Table(String);
 
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TargetError {
-    #[error("{0:?} is no database; write sqlite:/PATH/commits.db")]
-    Database(String),
+    /// What it is instead may be a password.
+    #[error(
+        "this is no database; write sqlite:/PATH/commits.db, or postgres://USER@HOST/DATABASE, or \
+         mysql://USER@HOST/DATABASE"
+    )]
+    Database,
+    #[error("the database's address is wrong: {0}")]
+    Address(String),
     #[error("{0:?} names no file; write an absolute path: sqlite:/PATH/commits.db")]
     Path(String),
     #[error(
@@ -35,8 +44,11 @@ impl FromStr for Database {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
+        if let Some(address) = ServerAddress::parse(text) {
+            return address.map(Self::Server).map_err(TargetError::Address);
+        }
         let Some(path) = text.strip_prefix("sqlite:") else {
-            return Err(TargetError::Database(text.to_owned()));
+            return Err(TargetError::Database);
         };
         // As in other URLs, a host could stand between two slashes and a third one.
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -51,6 +63,7 @@ impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Server(address) => address.fmt(f),
         }
     }
 }
@@ -96,7 +109,7 @@ mod tests {
             assert_eq!(wrong.parse::<Database>(), Err(TargetError::Path(wrong.into())));
         }
         for wrong in ["", "/a.db", "oracle://x", "SQLITE:/a"] {
-            assert_eq!(wrong.parse::<Database>(), Err(TargetError::Database(wrong.into())));
+            assert_eq!(wrong.parse::<Database>(), Err(TargetError::Database));
         }
     }
 

@@ -11,7 +11,7 @@ use super::connection::Keeper;
 use super::error::PublishError;
 use super::verdict::{Act, Intruder, Verdict, judge};
 use crate::commits::commit::{FullCommit, encode};
-use crate::commits::journal::{Journal, JournalError};
+use crate::commits::journal::{CorruptCommit, Journal, JournalError};
 use crate::commits::key::Key;
 use crate::model::{NodePath, Version};
 use crate::store::{Change, Changed, Seen};
@@ -42,6 +42,14 @@ pub enum Fate {
     Repaired,
     /// It stays as it is, for this reason.
     Failed(String),
+}
+
+impl Settled {
+    /// What becomes of a key whose newest commit cannot be read.
+    pub fn corrupt(corrupt: &CorruptCommit) -> Self {
+        let (key, journal) = (corrupt.key.clone(), Some(corrupt.version));
+        Self { key, journal, store: None, intruder: None, fate: Fate::Failed(corrupt.to_string()) }
+    }
 }
 
 /// A key with its newest commit.
@@ -133,7 +141,14 @@ impl Keeper {
             if again.is_empty() {
                 return Ok(());
             }
-            heads = newest(journal, again).await?;
+            heads = Vec::with_capacity(again.len());
+            for key in again {
+                match newest(journal, &key).await {
+                    Ok(head) => heads.extend(head),
+                    Err(JournalError::Corrupt(corrupt)) => note(Settled::corrupt(&corrupt)),
+                    Err(error) => return Err(error.into()),
+                }
+            }
         }
         for head in heads {
             note(head.failed("others change it again and again; it is tried again".to_owned()));
@@ -179,13 +194,8 @@ async fn is_newest(journal: &dyn Journal, head: &Head) -> Result<bool, JournalEr
     Ok(newest.first().is_some_and(|newest| newest.version == head.commit.header.version))
 }
 
-/// Returns the newest commits of these keys. A key without one is left out.
-pub async fn newest(journal: &dyn Journal, keys: Vec<Key>) -> Result<Vec<Head>, JournalError> {
-    let mut heads = Vec::with_capacity(keys.len());
-    for key in keys {
-        if let Some(commit) = journal.commit(&key, None).await? {
-            heads.push(Head { key, commit });
-        }
-    }
-    Ok(heads)
+/// Returns the newest commit of a key.
+pub async fn newest(journal: &dyn Journal, key: &Key) -> Result<Option<Head>, JournalError> {
+    let commit = journal.commit(key, None).await?;
+    Ok(commit.map(|commit| Head { key: key.clone(), commit }))
 }

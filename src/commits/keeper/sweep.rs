@@ -3,6 +3,7 @@
 use super::connection::Keeper;
 use super::error::PublishError;
 use super::settle::{Fate, Head, Settled};
+use crate::commits::commit::FullCommit;
 use crate::commits::journal::{Journal, Page};
 use crate::commits::key::Key;
 use crate::store::Seen;
@@ -77,25 +78,18 @@ impl Sweep {
         }
         let page = Page { after: self.after.clone(), limit: PAGE, with_removed: true, with_payloads: true };
         let found = journal.heads(&page).await?;
-        let mut heads = Vec::with_capacity(found.commits.len());
-        for commit in found.commits {
-            if let Ok(index) = self.names.binary_search(&commit.header.key) {
+        let keys = found.commits.iter().map(|commit| &commit.header.key);
+        for key in keys.chain(found.corrupt.iter().map(|corrupt| &corrupt.key)) {
+            if let Ok(index) = self.names.binary_search(key) {
                 self.met[index] = true;
             }
-            match Key::parse(&commit.header.key) {
-                Ok(key) => {
-                    self.after = Some(key.clone());
-                    heads.push(Head { key, commit });
-                }
-                // Somebody else has filled the table.
-                Err(why) => {
-                    let (key, journal) = (commit.header.key, Some(commit.header.version));
-                    let fate = Fate::Failed(why.to_string());
-                    self.comparison.add(Settled { key, journal, store: None, intruder: None, fate }, note);
-                }
-            }
         }
-        // A page of keys of which none can be a name would come again and again.
+        for corrupt in &found.corrupt {
+            self.comparison.add(Settled::corrupt(corrupt), note);
+        }
+        let head = |commit: FullCommit| Key::parse(&commit.header.key).ok().map(|key| Head { key, commit });
+        let heads: Vec<Head> = found.commits.into_iter().filter_map(head).collect();
+        self.after = heads.last().map(|head| head.key.clone()).or(self.after.take());
         let goes_on = found.has_more && !heads.is_empty();
         let comparison = &mut self.comparison;
         keeper.settle(journal, heads, self.repairs, &mut |settled| comparison.add(settled, note)).await?;

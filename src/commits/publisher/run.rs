@@ -16,7 +16,6 @@ use super::pause::{gauss, pause};
 use super::settings::KeeperSettings;
 use super::status::{Round, Shared};
 use super::troubles::Troubles;
-use super::waiting::Waiter;
 use crate::commits::journal::{Journal, JournalError, PAGE_BYTES};
 use crate::commits::keeper::{Comparison, Fate, Head, Keeper, PublishError, Settled, newest};
 use crate::store::{ClientError, Election, Pace};
@@ -235,13 +234,18 @@ impl Run {
             while bytes < PAGE_BYTES
                 && let Some(waiter) = due.next()
             {
-                match newest(&*self.journal, vec![waiter.key.clone()]).await {
+                match newest(&*self.journal, &waiter.key).await {
                     Ok(found) => {
-                        bytes += found.iter().map(|head| head.commit.payload.len()).sum::<usize>();
+                        bytes += found.as_ref().map_or(0, |head| head.commit.payload.len());
                         heads.extend(found);
                     }
+                    Err(JournalError::Corrupt(corrupt)) => {
+                        self.trouble(&corrupt.key, &corrupt.to_string());
+                        self.shared.waiting().failed(&waiter, Instant::now() + KEY_RETRY);
+                        continue;
+                    }
                     Err(error) => {
-                        self.journal_failed(&error, Some(&waiter));
+                        self.journal_failed(&error);
                         return Ok(false);
                     }
                 }
@@ -433,21 +437,15 @@ impl Run {
         match error {
             PublishError::Store(error) => Err(error),
             PublishError::Journal(error) => {
-                self.journal_failed(&error, None);
+                self.journal_failed(&error);
                 Ok(())
             }
             PublishError::Away(_) | PublishError::Stopped => Ok(()),
         }
     }
 
-    fn journal_failed(&mut self, error: &JournalError, waiter: Option<&Waiter>) {
-        let now = Instant::now();
-        if let (JournalError::Corrupt { key, .. }, Some(waiter)) = (error, waiter) {
-            self.trouble(key, &error.to_string());
-            self.shared.waiting().failed(waiter, now + KEY_RETRY);
-            return;
-        }
-        self.journal_rests_until = Some(now + JOURNAL_RETRY);
+    fn journal_failed(&mut self, error: &JournalError) {
+        self.journal_rests_until = Some(Instant::now() + JOURNAL_RETRY);
         let why = PublishError::Journal(error.clone()).to_string();
         if self.shared.state().journal.replace(why.clone()).is_none() {
             self.tell(PublisherEvent::JournalAway { why });

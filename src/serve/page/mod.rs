@@ -39,6 +39,7 @@ use maud::html;
 use super::access::{Denied, Who, require_own_page};
 use super::api::{MAX_PAYLOAD, Problem};
 use super::reply::Reply;
+use crate::commits::JournalError;
 use form::Form;
 use layout::Page;
 pub use site::Site;
@@ -151,6 +152,10 @@ fn trouble(problem: Problem, user: Option<&str>) -> Reply {
         Problem::TooLarge => {
             let why = format!("Nothing was saved: {MAX_PAYLOAD} bytes is the most.");
             (StatusCode::PAYLOAD_TOO_LARGE, "This is too large", why)
+        }
+        Problem::Unavailable(JournalError::Corrupt(corrupt)) => {
+            let why = format!("{corrupt}. Its key goes on with the next version.");
+            (StatusCode::INTERNAL_SERVER_ERROR, "This commit cannot be read", why)
         }
         Problem::Unavailable(error) => {
             let why = format!("{error}. Try again in a moment; what was saved is not lost.");

@@ -12,6 +12,7 @@ mod disk;
 mod fake_server;
 mod faults;
 mod hostile;
+mod journals;
 mod mirror;
 mod openapi;
 pub mod page;

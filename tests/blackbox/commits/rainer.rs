@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use crate::harness::{CommitServer, command};
+use crate::harness::{CommitServer, TestDatabase, command, on_every_database_server};
 
 /// Runs pyrainer's command line as the user gian. It is unchanged; only the name that a login at a terminal
 /// would give is told to it, and its output is read with the colours that it has for terminals.
@@ -58,6 +58,21 @@ fn rainers_client_commits_shows_lists_and_logs() {
     assert!(place("  second") < place("-hello") && place("-hello") < place("+world"), "{log}");
     assert!(place("Author: gian") < place("Commit 1"), "{log}");
     assert_eq!(server.get("/diary/foo/meta").json()["author"], "gian");
+}
+
+// The same client, with the journal on a server.
+on_every_database_server!(rainers_client_works_with_a_journal_on_a_server);
+fn rainers_client_works_with_a_journal_on_a_server(database: &TestDatabase) {
+    let server = CommitServer::on_database(&database.url);
+    says(&server, &["commit-value", "foo", "1", "-m", "first"], "hello\n");
+    says(&server, &["commit-value", "foo", "2", "-m", "second"], "world\n");
+    assert_eq!(says(&server, &["show", "foo"], ""), "world\n\n");
+    assert_eq!(says(&server, &["show", "foo", "1"], ""), "hello\n\n");
+    let log = says(&server, &["log", "foo"], "");
+    assert!(log.contains("Commit 2") && log.contains("+world"), "{log}");
+    assert_eq!(says(&server, &["list"], ""), format!("2  {:35}\t{}/foo/2\n", "foo", server.url()));
+    let output = pyrainer(&server, &["commit-value", "foo", "2", "-m", "again"], "x");
+    assert!(!output.status.success());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::command::command;
 use super::process::Process;
+use super::sandbox::set_mode;
 use super::wait::wait_for;
 
 /// How long the client waits for a byte.
@@ -51,6 +52,14 @@ impl CommitServer {
         Self::start(&format!("[serve.commits.diary]\n{settings}\n"))
     }
 
+    /// A server with the namespace `diary` in this database.
+    #[track_caller]
+    pub fn on_database(url: &str) -> Self {
+        Self::start(&format!(
+            "[serve]\nlisten = \"127.0.0.1:0\"\ndatabase = \"{url}\"\n[serve.commits.diary]\n"
+        ))
+    }
+
     #[track_caller]
     pub fn start_in(home: TempDir, settings: &str) -> Self {
         Self::start_under(&[], home, settings)
@@ -65,7 +74,10 @@ impl CommitServer {
             false => "[serve]\nlisten = \"127.0.0.1:0\"\ndatabase = \"sqlite:$HOME/commits.db\"\n".to_owned(),
         };
         let text = format!("{head}{settings}").replace("$HOME", &place);
-        fs::write(home.path().join("twitcher.toml"), text).expect("write the settings");
+        let path = home.path().join("twitcher.toml");
+        fs::write(&path, text).expect("write the settings");
+        // They may hold a password.
+        set_mode(&path, 0o600);
         let under: Vec<String> = under.iter().map(|word| (*word).to_owned()).collect();
         let (child, address) = spawn(&under, home.path());
         Self { home, under, child, address }

@@ -50,6 +50,11 @@ impl Guarded {
         drop(self.0.lock().unwrap().take());
     }
 
+    /// Whether it runs.
+    pub fn is_alive(&self) -> bool {
+        self.0.lock().unwrap().as_ref().is_some_and(|running| running.server.is_alive())
+    }
+
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         self.0.lock().unwrap().as_ref().expect("the server is up").server.signal(signal);

@@ -43,6 +43,32 @@ fn what_is_saved_while_the_store_is_away_is_published_when_it_is_back(kind: Stor
     assert_eq!(publisher.has_told(|event| matches!(event, PublisherEvent::Connected { .. })), 2);
 }
 
+#[test]
+fn a_commit_that_cannot_be_read_holds_up_its_own_key_only() {
+    let sandbox = Sandbox::directory();
+    let diary = Diary::of(&sandbox);
+    for name in ["a", "b", "c"] {
+        diary.save(commit(name, 1, "first"));
+    }
+    let journal = rusqlite::Connection::open(sandbox.path("commits.db")).unwrap();
+    journal.execute("UPDATE diary SET mtime = 'today' WHERE name = 'b'", []).unwrap();
+    let publisher = diary.publisher(&sandbox.nodes.url(), NEVER);
+    for name in ["a", "b", "c"] {
+        publisher.publisher.published_soon(&key(name));
+    }
+    wait_until_published(&sandbox, &commit("a", 1, "first"));
+    wait_until_published(&sandbox, &commit("c", 1, "first"));
+    let compared = diary.compare(&publisher, true);
+    assert_eq!((compared.checked, compared.differing, compared.repaired), (3, 1, 0));
+    let [difference] = &*compared.differences else { panic!("{compared:?}") };
+    assert_eq!((&*difference.key, difference.journal), ("b", Some(1)));
+    assert!(difference.failure.as_ref().is_some_and(|why| why.contains("cannot be read")), "{difference:?}");
+    assert_eq!(publisher.has_told(|event| matches!(event, PublisherEvent::CannotPublish { .. })), 1);
+    assert_eq!(publisher.has_told(|event| matches!(event, PublisherEvent::JournalAway { .. })), 0);
+    diary.publish(&publisher, commit("b", 2, "mended"));
+    wait_until_published(&sandbox, &commit("b", 2, "mended"));
+}
+
 on_every_server!(a_publisher_starts_while_its_store_is_away);
 fn a_publisher_starts_while_its_store_is_away(kind: Store) {
     let server = kind.stopped_server();

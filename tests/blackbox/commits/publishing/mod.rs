@@ -87,7 +87,9 @@ struct Diary {
 impl Diary {
     fn in_file(file: &Path) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let journal = runtime.block_on(open(&Database::Sqlite(file.to_owned()), &"diary".parse().unwrap()));
+        let (corrupt, _) = unbounded_channel();
+        let database = Database::Sqlite(file.to_owned());
+        let journal = runtime.block_on(open(&database, &"diary".parse().unwrap(), corrupt));
         Self { runtime, journal: journal.expect("open the journal") }
     }
 
