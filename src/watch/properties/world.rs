@@ -299,6 +299,10 @@ impl World {
         {
             self.passed.insert(revision);
         }
+        // It has not run. A definition that decodes its content first tries it again without a word.
+        if end == RunResult::Starved && ours {
+            self.last_run = self.last_run.filter(|last| *last != live.version);
+        }
         let newer = self.applied.is_none_or(|(newest, _)| run > newest);
         if end == RunResult::Succeeded && !live.orphan && live.definition == self.definition && newer {
             self.applied = Some((run, live.version));
