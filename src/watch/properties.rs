@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{Condition, RunResult, Snapshot};
-use crate::model::{RunOnLoad, Version};
+use crate::model::{Format, Policy, RunOnLoad, Version};
 
 mod moves;
 mod rules;
@@ -96,4 +96,18 @@ proptest! {
         world.apply(Move::Resync);
         prop_assert_eq!(world.ever.len(), before);
     }
+}
+
+// Found by the first of the properties, which rarely gets there.
+#[test]
+fn what_was_not_started_runs_under_a_definition_that_decodes_it_first() {
+    let plain = Policy { run_on_load: RunOnLoad::Never, ..Policy::DEFAULT };
+    let decodes = Policy { decode: Some(Format::Json), ..plain.clone() };
+    let mut world = World::new(plain);
+    let starved = Move::RunResult(0, RunResult::Starved);
+    for step in [Move::Resync, Move::ForceTooLate(3), Move::Redefine(decodes, true), starved] {
+        world.apply(step);
+    }
+    world.settle();
+    assert_eq!((world.last_run, world.ever.len()), (world.version(), 2));
 }
