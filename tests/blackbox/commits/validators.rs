@@ -7,8 +7,10 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{CommitServer, Process, wait_until};
 
-/// What a validator leaves behind sleeps for so long, which nothing else does.
-const SLEEP: &str = "86397";
+/// How long sleeps what a validator leaves behind. Nothing else does, not even that of another run of this test.
+fn sleep() -> String {
+    format!("86397.{}", std::process::id())
+}
 
 /// The validator, by key.
 const VALIDATOR: &str = r#"
@@ -23,16 +25,17 @@ esac
 fn sleepers() -> Vec<Process> {
     let pids =
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let end = format!("sleep\0{}\0", sleep());
     let is_sleeper = |process: &Process| {
         let words = fs::read(format!("/proc/{}/cmdline", process.0)).unwrap_or_default();
-        words.ends_with(format!("sleep\0{SLEEP}\0").as_bytes())
+        words.ends_with(end.as_bytes())
     };
     pids.map(Process).filter(is_sleeper).collect()
 }
 
 #[test]
 fn whatever_a_validator_does_it_holds_up_no_other_save_and_leaves_nothing_of_its_session() {
-    let validator = VALIDATOR.replace("$SLEEP", SLEEP);
+    let validator = VALIDATOR.replace("$SLEEP", &sleep());
     let server = CommitServer::diary(&format!("validate = [\"/bin/sh\", \"-c\", '''{validator}''']"));
     thread::scope(|scope| {
         // It takes 10 s, in which everything else goes on.
