@@ -125,6 +125,7 @@ impl Ledger {
             ledger.suspect_reason = Some("it is empty".into());
         }
         let deadline = Instant::now() + limits.start_timeout;
+        let mut was_just_locked = false;
         loop {
             match ledger.attempt() {
                 Ok(database) => {
@@ -133,6 +134,10 @@ impl Ledger {
                     break;
                 }
                 Err(error) => match ledger.unreadable(&error) {
+                    // Who has locked it may have left between the attempt and this look at it.
+                    None if existed && !was_just_locked && matches!(error, LedgerError::Unavailable(_)) => {
+                        was_just_locked = true;
+                    }
                     None => {
                         ledger.lose(error);
                         break;
