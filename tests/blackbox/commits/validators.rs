@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{CommitServer, Process, wait_until};
 
-/// How long sleeps what a validator leaves behind. Nothing else does, not even that of another run of this test.
+/// How long sleeps what a validator leaves behind. Nothing else does, not even in another run of this test.
 fn sleep() -> String {
     format!("86397.{}", std::process::id())
 }
