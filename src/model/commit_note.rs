@@ -20,8 +20,8 @@ pub struct CommitNote {
 }
 
 impl CommitNote {
-    /// The longest author that `twitcher serve` takes, in bytes.
-    pub const MAX_AUTHOR: usize = 255;
+    /// The longest author that is remembered, in bytes: every one that `twitcher serve` takes.
+    pub const MAX_AUTHOR: usize = Commit::MAX_AUTHOR;
 
     /// The longest comment that is remembered, in bytes. The ledger keeps 10,000 runs, so that their comments
     /// take 10 MB at most; the journal of the commits has the whole ones.

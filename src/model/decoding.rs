@@ -59,3 +59,13 @@ pub struct Commit {
     #[serde(default)]
     pub empty: bool,
 }
+
+impl Commit {
+    /// The longest author and comment that `twitcher serve` takes, in bytes: with the other headers they fit
+    /// into the head of a reply.
+    pub const MAX_AUTHOR: usize = 255;
+    pub const MAX_COMMENT: usize = 4096;
+
+    /// The largest payload that it takes.
+    pub const MAX_PAYLOAD: usize = 1 << 20;
+}

@@ -21,13 +21,6 @@ use crate::commits::{Conflict, FullCommit, Heads, JournalError, Key, Page};
 use crate::model::Commit;
 use crate::settings::Right;
 
-/// The largest payload.
-pub const MAX_PAYLOAD: usize = 1 << 20;
-
-/// The longest author and comment, in bytes: with the other headers they fit into the head of a reply.
-pub const MAX_AUTHOR: usize = 255;
-pub const MAX_COMMENT: usize = 4096;
-
 /// How many heads are read from the journal at once.
 const PAGE: usize = 1000;
 
@@ -64,7 +57,7 @@ impl Problem {
             Self::Malformed(why) => text(StatusCode::BAD_REQUEST, why),
             Self::NotFound => text(StatusCode::NOT_FOUND, "Key not found"),
             Self::TooLarge => {
-                let why = format_args!("Payload too large: {MAX_PAYLOAD} bytes is the most");
+                let why = format_args!("Payload too large: {} bytes is the most", Commit::MAX_PAYLOAD);
                 text(StatusCode::PAYLOAD_TOO_LARGE, why)
             }
             Self::Unavailable(error) => unavailable(&error),
@@ -191,7 +184,7 @@ where
     let (parts, body) = request.into_parts();
     let headers = SaveHeaders::read(&parts.headers, &key, version)?;
     let author = author(headers.author, namespace, who)?;
-    let payload = match Limited::new(body, MAX_PAYLOAD).collect().await {
+    let payload = match Limited::new(body, Commit::MAX_PAYLOAD).collect().await {
         Ok(collected) => collected.to_bytes().to_vec(),
         Err(error) if error.is::<LengthLimitError>() => return Err(Problem::TooLarge),
         Err(error) => return Err(Problem::Malformed(format!("Malformed input: {error}"))),
@@ -254,11 +247,11 @@ impl SaveHeaders {
             return Err(malformed("X-Rainer-Version must match URL version, or be omitted"));
         }
         let author = header(headers, "x-rainer-author").filter(|author| !author.is_empty());
-        if author.as_ref().is_some_and(|author| author.len() > MAX_AUTHOR || has_control(author)) {
+        if author.as_ref().is_some_and(|author| author.len() > Commit::MAX_AUTHOR || has_control(author)) {
             return Err(malformed("Malformed header: X-Rainer-Author"));
         }
         let comment = header(headers, "x-rainer-comment").unwrap_or_default();
-        if comment.len() > MAX_COMMENT || has_control(&comment) {
+        if comment.len() > Commit::MAX_COMMENT || has_control(&comment) {
             return Err(malformed("Malformed header: X-Rainer-Comment"));
         }
         let mtime = header(headers, "x-rainer-modified-time");

@@ -4,6 +4,7 @@ use hyper::Method;
 use thiserror::Error;
 
 use crate::commits::{Key, KeyError};
+use crate::text::percent_decoded;
 
 /// How many headers of a log are sent, if the client does not say how many it wants, and at most.
 const LOG_LIMIT: usize = 100;
@@ -195,24 +196,7 @@ fn segments(path: &str) -> Result<Vec<String>, RouteError> {
 
 fn decoded(segment: &str) -> Result<String, RouteError> {
     let malformed = || RouteError::Malformed(format!("{segment:?} is no part of an address"));
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let [first, tail @ ..] = rest {
-        match (first, tail) {
-            (b'%', [high, low, tail @ ..]) => {
-                let byte =
-                    data_encoding::HEXUPPER_PERMISSIVE.decode(&[*high, *low]).map_err(|_| malformed())?;
-                bytes.extend(byte);
-                rest = tail;
-            }
-            (b'%', _) => return Err(malformed()),
-            (byte, tail) => {
-                bytes.push(*byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| malformed())
+    percent_decoded(segment).ok_or_else(malformed)
 }
 
 /// Returns the version of an address: digits alone.

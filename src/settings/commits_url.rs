@@ -1,12 +1,13 @@
 //! The address of a namespace of commits.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use hyper::Uri;
 use thiserror::Error;
+
+use crate::text::is_this_machine;
 
 /// Where a server of commits is, and which of its namespaces is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,10 +50,7 @@ pub enum CommitsUrlError {
 impl WebServer {
     /// Returns true if what is sent to the server does not leave this host.
     pub fn is_on_this_host(&self) -> bool {
-        match self.host.parse::<IpAddr>() {
-            Ok(address) => address.is_loopback(),
-            Err(_) => self.host.eq_ignore_ascii_case("localhost"),
-        }
+        is_this_machine(&self.host)
     }
 
     /// Returns the host and the port as a `Host` header has them.

@@ -14,9 +14,7 @@ use super::client::{Answer, Client, NoAnswer, Question};
 use super::refusal::{is_missing_key, nonsense, refusal};
 use crate::commits::Key;
 use crate::model::Commit;
-
-/// The largest payload that a server takes.
-pub const MAX_PAYLOAD: usize = 1 << 20;
+use crate::text::percent_encoded;
 
 /// The largest header of a commit as JSON: a comment of 4 KiB, of which each character may be escaped.
 const MAX_META: usize = 64 << 10;
@@ -119,7 +117,7 @@ impl Client {
         key: &Key,
         version: Option<i64>,
     ) -> Result<Option<(Commit, Bytes)>, Box<dyn Error>> {
-        let question = Question::get(self.address(key, version), MAX_PAYLOAD);
+        let question = Question::get(self.address(key, version), Commit::MAX_PAYLOAD);
         let answer = self.ask(question).await.map_err(NoAnswer::text)?;
         if is_missing_key(&answer) {
             return Ok(None);
@@ -223,7 +221,7 @@ impl Client {
 
     fn address(&self, key: &Key, version: Option<i64>) -> String {
         let version = version.map_or(String::new(), |version| format!("/{version}"));
-        format!("{}/{}{version}", self.base(), encoded(key.as_str()))
+        format!("{}/{}{version}", self.base(), percent_encoded(key.as_str()))
     }
 
     fn json<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Box<dyn Error>> {
@@ -284,24 +282,9 @@ fn text(bytes: &[u8]) -> String {
     }
 }
 
-/// Returns the key as a part of an address.
-fn encoded(key: &str) -> String {
-    let byte = |byte: u8| match byte {
-        _ if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    key.bytes().map(byte).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_one_part_of_an_address() {
-        assert_eq!(encoded("a.b-c_d~1"), "a.b-c_d~1");
-        assert_eq!(encoded("50% ?#&+ ä"), "50%25%20%3F%23%26%2B%20%C3%A4");
-    }
 
     #[test]
     fn the_head_of_an_answer_tells_of_a_commit_in_any_encoding() {

@@ -5,10 +5,7 @@ use std::fs;
 use nix::unistd::{Uid, User, getuid};
 
 use crate::cli::shared::exit::UsageError;
-
-/// The most bytes of an author and of a comment that servers take.
-const MAX_AUTHOR: usize = 255;
-const MAX_COMMENT: usize = 4096;
+use crate::model::Commit;
 
 /// Who saves. A server with users knows by the token, and takes this only from those who may impersonate.
 #[derive(Debug, clap::Args)]
@@ -30,12 +27,12 @@ impl AuthorArgs {
 }
 
 fn author(text: &str) -> Result<String, String> {
-    one_line(text, "an author", MAX_AUTHOR)
+    one_line(text, "an author", Commit::MAX_AUTHOR)
 }
 
 /// Parses a comment.
 pub fn comment(text: &str) -> Result<String, String> {
-    one_line(text, "a comment", MAX_COMMENT)
+    one_line(text, "a comment", Commit::MAX_COMMENT)
 }
 
 fn one_line(text: &str, what: &str, max: usize) -> Result<String, String> {

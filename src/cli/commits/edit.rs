@@ -6,12 +6,12 @@ use std::io::{self, IsTerminal, Write};
 use std::mem;
 use std::process::{Command, ExitCode, Stdio};
 
-use super::api::MAX_PAYLOAD;
 use super::author::{AuthorArgs, comment};
 use super::server::ServerArgs;
 use crate::cli::shared::editor::{EditedText, at_most};
 use crate::cli::shared::exit::{CONDITION_FAILED, ConditionError, Exit, UsageError, print_error};
 use crate::commits::Key;
+use crate::model::Commit;
 use crate::text::{Merged, count, has_markers, merge};
 
 /// Edit a key's payload with $VISUAL or $EDITOR, and save it as the next version
@@ -47,7 +47,7 @@ impl Head {
 }
 
 /// A payload, and what stands before it.
-const MAX_REPLY: u64 = MAX_PAYLOAD as u64 + 4096;
+const MAX_REPLY: u64 = Commit::MAX_PAYLOAD as u64 + 4096;
 
 impl Edit {
     pub fn run(self) -> Exit {
@@ -71,8 +71,11 @@ impl Edit {
                 let reason = format!("key {key}: the text still has conflict markers; nothing was saved");
                 return Err(ConditionError(text.keep(&reason)).into());
             }
-            if after.len() > MAX_PAYLOAD {
-                let reason = format!("the text has more than {MAX_PAYLOAD} bytes (1 MiB); nothing was saved");
+            if after.len() > Commit::MAX_PAYLOAD {
+                let reason = format!(
+                    "the text has more than {} bytes (1 MiB); nothing was saved",
+                    Commit::MAX_PAYLOAD
+                );
                 return Err(text.keep(&reason).into());
             }
             let why = match &comment {

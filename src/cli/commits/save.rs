@@ -6,11 +6,12 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use super::api::{Draft, MAX_PAYLOAD};
+use super::api::Draft;
 use super::saving::{SavingArgs, next, save};
 use crate::cli::shared::exit::Exit;
 use crate::cli::shared::number;
 use crate::commits::Key;
+use crate::model::Commit;
 use crate::sys::Stdio;
 
 /// Save the next version of a key
@@ -64,12 +65,13 @@ impl Save {
     fn payload(&self, file: File) -> Result<Vec<u8>, Box<dyn Error>> {
         let (key, source) = (&self.key, self.source());
         let mut payload = Vec::new();
-        let read = file.take(MAX_PAYLOAD as u64 + 1).read_to_end(&mut payload);
+        let read = file.take(Commit::MAX_PAYLOAD as u64 + 1).read_to_end(&mut payload);
         read.map_err(|error| format!("{source}: {error}; nothing was saved"))?;
-        if payload.len() > MAX_PAYLOAD {
+        if payload.len() > Commit::MAX_PAYLOAD {
             return Err(format!(
-                "{source} has more than {MAX_PAYLOAD} bytes (1 MiB), the most that a payload has; nothing \
-                 was saved"
+                "{source} has more than {} bytes (1 MiB), the most that a payload has; nothing \
+                 was saved",
+                Commit::MAX_PAYLOAD
             )
             .into());
         }

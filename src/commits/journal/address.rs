@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::store::Secret;
+use crate::text::{is_this_machine, percent_decoded};
 
 /// The kinds of servers, and the words of their addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,18 +109,18 @@ impl ServerAddress {
             Some((user, password)) => (user, Some(password)),
             None => (login, None),
         };
-        let database = decoded(database).filter(|name| is_name(name) && !name.contains(['/', '@']));
+        let database = percent_decoded(database).filter(|name| is_name(name) && !name.contains(['/', '@']));
         let database =
             database.ok_or("the name of the database is wrong; /, @ and ? are written %2F, %40 and %3F")?;
-        let user = decoded(user)
+        let user = percent_decoded(user)
             .filter(|name| is_name(name))
             .ok_or("it names no user; write USER@ before the host")?;
-        let password =
-            password.map(|password| decoded(password).ok_or("the password is wrong; % is written %25"));
+        let password = password
+            .map(|password| percent_decoded(password).ok_or("the password is wrong; % is written %25"));
         let password = password.transpose()?.map(Secret::Inline);
         let options = Options::parse(&words, options)?;
         let (host, port) = split_port(host)?;
-        let host = decoded(host).ok_or("the host is wrong")?;
+        let host = percent_decoded(host).ok_or("the host is wrong")?;
         let socket = match (&*host, options.socket) {
             ("", Some(path)) => Some(path),
             (path, None) if path.starts_with('/') => Some(path.to_owned()),
@@ -218,24 +218,8 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
     Ok((host, port))
 }
 
-fn is_this_machine(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains('\0')
-}
-
-/// Decodes `%XX`. Returns `None` for what is no UTF-8, or has another `%`.
-fn decoded(text: &str) -> Option<String> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let digits = part.get(..2)?;
-        bytes.extend(data_encoding::HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()?);
-        bytes.extend_from_slice(&part.as_bytes()[2..]);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Shows no password.

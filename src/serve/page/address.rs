@@ -1,6 +1,6 @@
 //! The addresses of the pages, and of what they link to.
 
-use std::fmt::Write;
+use crate::text::percent_encoded;
 
 pub const LOG_IN: &str = "/-/login";
 pub const LOG_OUT: &str = "/-/logout";
@@ -75,19 +75,7 @@ pub fn is_own(address: &str) -> bool {
 }
 
 fn path(segments: &[&str]) -> String {
-    let mut path = String::new();
-    for segment in segments {
-        path.push('/');
-        for byte in segment.bytes() {
-            match byte {
-                b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
-                    path.push(char::from(byte));
-                }
-                _ => write!(path, "%{byte:02X}").unwrap_or_else(|_| unreachable!("a String takes all")),
-            }
-        }
-    }
-    path
+    segments.iter().map(|segment| format!("/{}", percent_encoded(segment))).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use tokio::task::spawn_blocking;
 
-use super::super::api::{MAX_PAYLOAD, Problem};
+use super::super::api::Problem;
 use super::super::namespace::{Draft, Namespace, Saved};
 use super::super::reply::Reply;
 use super::address;
@@ -106,7 +106,7 @@ impl Edit<'_> {
             Ok(signature) => signature,
             Err(problem) => return Ok(self.again(StatusCode::BAD_REQUEST, &text, Some(&problem))),
         };
-        if text.len() > MAX_PAYLOAD {
+        if text.len() > Commit::MAX_PAYLOAD {
             return Err(Problem::TooLarge);
         }
         if seen.is_some_and(|seen| !seen.header.empty && seen.payload == text.as_bytes()) {

@@ -7,8 +7,9 @@ use hyper::header::CONTENT_TYPE;
 use maud::{Markup, html};
 
 use super::super::access::Who;
-use super::super::api::{MAX_AUTHOR, MAX_COMMENT, Problem, has_control};
+use super::super::api::{Problem, has_control};
 use super::site::field;
+use crate::model::Commit;
 
 /// The largest form. It has an edited text twice, where two people have changed it, and three to six bytes
 /// for some of its characters.
@@ -60,7 +61,9 @@ impl Signature {
     pub fn read(who: Who<'_>, form: &Form) -> Result<Self, String> {
         let author = who.name().unwrap_or_else(|| form.get("author").trim()).to_owned();
         let comment = form.get("comment").trim().to_owned();
-        for (name, value, most) in [("author", &author, MAX_AUTHOR), ("comment", &comment, MAX_COMMENT)] {
+        for (name, value, most) in
+            [("author", &author, Commit::MAX_AUTHOR), ("comment", &comment, Commit::MAX_COMMENT)]
+        {
             if value.is_empty() {
                 return Err(format!("Nothing was saved: the {name} is missing."));
             }
@@ -81,13 +84,13 @@ impl Signature {
                 div.field {
                     label for="author" { "Your name" }
                     input #author name="author" value=(author) required autocomplete="name"
-                        maxlength=(MAX_AUTHOR);
+                        maxlength=(Commit::MAX_AUTHOR);
                 }
             }
             div.field {
                 label for="comment" { "Comment: why is this changed?" }
                 input #comment name="comment" value=(comment) required autocomplete="off"
-                    maxlength=(MAX_COMMENT);
+                    maxlength=(Commit::MAX_COMMENT);
             }
         }
     }

@@ -37,9 +37,10 @@ use hyper::{Request, StatusCode};
 use maud::html;
 
 use super::access::{Denied, Who, require_own_page};
-use super::api::{MAX_PAYLOAD, Problem};
+use super::api::Problem;
 use super::reply::Reply;
 use crate::commits::JournalError;
+use crate::model::Commit;
 use form::Form;
 use layout::Page;
 pub use site::Site;
@@ -150,7 +151,7 @@ fn trouble(problem: Problem, user: Option<&str>) -> Reply {
             (StatusCode::NOT_FOUND, "There is nothing here", why.to_owned())
         }
         Problem::TooLarge => {
-            let why = format!("Nothing was saved: {MAX_PAYLOAD} bytes is the most.");
+            let why = format!("Nothing was saved: {} bytes is the most.", Commit::MAX_PAYLOAD);
             (StatusCode::PAYLOAD_TOO_LARGE, "This is too large", why)
         }
         Problem::Unavailable(JournalError::Corrupt(corrupt)) => {
