@@ -8,14 +8,13 @@ use prometheus::{Encoder, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
 use super::namespace::Namespace;
 use super::reply::{Reply, full, reply, text};
-use crate::commits::{Key, Page};
+use crate::commits::{JournalError, Key, Page};
 
 /// Whether every journal can be read now. Else it names those that cannot, with status 503.
 pub async fn healthy(namespaces: &BTreeMap<String, Namespace>) -> Reply {
     let mut troubles = Vec::new();
     for (name, namespace) in namespaces {
-        let page = Page { after: None::<Key>, limit: 1, with_removed: true, with_payloads: false };
-        if let Err(error) = namespace.journal.heads(&page).await {
+        if let Err(error) = probe(namespace).await {
             troubles.push(format!("{name}: {error}"));
         }
     }
@@ -23,6 +22,12 @@ pub async fn healthy(namespaces: &BTreeMap<String, Namespace>) -> Reply {
         [] => text(StatusCode::OK, "ok"),
         troubles => text(StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n")),
     }
+}
+
+/// Reads next to nothing of a journal.
+async fn probe(namespace: &Namespace) -> Result<(), JournalError> {
+    let page = Page { after: None::<Key>, limit: 1, with_removed: true, with_payloads: false };
+    namespace.journal.heads(&page).await.map(drop)
 }
 
 /// The metrics in the format of Prometheus.
@@ -62,10 +67,11 @@ pub async fn metrics(namespaces: &BTreeMap<String, Namespace>) -> Reply {
         ] {
             saves.with_label_values(&[name, result]).inc_by(count.load(Ordering::Relaxed));
         }
-        let size = namespace.journal.size().await;
         let set = |gauge: &GaugeVec, value: f64| gauge.with_label_values(&[name]).set(value);
-        set(&up, size.is_ok().into());
-        if let Ok(size) = size {
+        let is_up = probe(namespace).await.is_ok();
+        set(&up, is_up.into());
+        // A journal that is away would hold up the other metrics once more.
+        if is_up && let Ok(size) = namespace.journal.size().await {
             set(&keys, size.keys as f64);
             set(&commits, size.commits as f64);
             set(&corrupt, size.corrupt as f64);

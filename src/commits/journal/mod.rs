@@ -10,6 +10,8 @@
 //! server, `address` says where it is, and `stored` what makes a row a commit.
 
 mod address;
+mod ask;
+mod counted;
 mod error;
 mod interface;
 mod mysql;

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::runtime::Builder;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::address::ServerAddress;
+use super::ask::{QUEUE, Reply, ask};
+use super::counted::Counted;
 use super::error::{JournalError, unavailable};
 use super::interface::{Answer, Conflict, Heads, Journal, Page, Size};
 use super::target::Table;
@@ -28,9 +29,6 @@ use crate::model::Commit;
 /// How many connections a journal has at most. The server syncs the saves of all of them at once, and a long
 /// list on one does not hold up the others.
 const CONNECTIONS: usize = 4;
-
-/// How many calls wait for a connection at most.
-const QUEUE: usize = 1024;
 
 /// How long a connection may take to be made. Who waits for one may have waited for a call before.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,8 +68,6 @@ pub(super) trait Session: Sized + 'static {
     async fn size(&mut self) -> Result<Size, JournalError>;
 }
 
-type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
-
 /// What a journal is asked, and who waits for the answer.
 enum Call {
     Heads(Page, Reply<Heads>),
@@ -107,14 +103,7 @@ impl RemoteJournal {
     }
 
     fn ask<T: Send + 'static>(&self, call: impl FnOnce(Reply<T>) -> Call) -> Answer<'_, T> {
-        let (reply, answer) = oneshot::channel();
-        let busy = |_| JournalError::Unavailable(format!("{QUEUE} requests wait for it already"));
-        let sent = self.calls.try_send(call(reply)).map_err(busy);
-        async move {
-            sent?;
-            answer.await.map_err(unavailable)?
-        }
-        .boxed()
+        ask(|reply| self.calls.try_send(call(reply)).is_ok())
     }
 }
 
@@ -171,10 +160,12 @@ async fn serve<S: Session>(
     if opened.send(Ok(())).is_err() {
         return;
     }
-    let (target, calls, outage) = (Arc::new(target), Rc::new(Mutex::new(calls)), Rc::default());
+    let (target, calls) = (Arc::new(target), Rc::new(Mutex::new(calls)));
+    let (outage, counted) = (Rc::default(), Rc::default());
     let mut first = Some(session);
     let links = (0..CONNECTIONS).map(|_| {
-        let link = Link { target: Arc::clone(&target), session: first.take(), outage: Rc::clone(&outage) };
+        let (target, session) = (Arc::clone(&target), first.take());
+        let link = Link { target, session, outage: Rc::clone(&outage), counted: Rc::clone(&counted) };
         link.serve(Rc::clone(&calls))
     });
     join_all(links).await;
@@ -188,6 +179,8 @@ struct Link<S> {
     target: Arc<Target>,
     session: Option<S>,
     outage: Outage,
+    /// What all links have counted.
+    counted: Rc<RefCell<Counted>>,
 }
 
 impl<S: Session> Link<S> {
@@ -214,26 +207,50 @@ impl<S: Session> Link<S> {
             Call::Log(key, before, limit, reply) => {
                 self.read(reply, async |session| session.log(&key, before, limit).await).await;
             }
-            Call::Size(reply) => self.read(reply, async |session| session.size().await).await,
+            Call::Size(reply) => {
+                let _ = reply.send(self.size().await);
+            }
             Call::Save(commit, reply) => {
-                let _ = reply.send(self.call(&async |session: &mut S| session.save(&commit).await).await);
+                let saved = self.call(&async |session: &mut S| session.save(&commit).await).await;
+                if let Ok(Ok(())) = saved {
+                    self.counted.borrow_mut().saved(commit.header.version);
+                }
+                let _ = reply.send(saved);
             }
         }
     }
 
+    /// Reads something for somebody.
+    async fn read<T>(&mut self, reply: Reply<T>, question: impl AsyncFn(&mut S) -> Result<T, JournalError>) {
+        if !reply.is_closed() {
+            let _ = reply.send(self.read_again(question).await);
+        }
+    }
+
+    /// Returns how much the table has. Whoever asked may have left: the next one asks for the same.
+    async fn size(&mut self) -> Result<Size, JournalError> {
+        let began = Instant::now();
+        let known = self.counted.borrow_mut().begin(began);
+        if let Some(known) = known {
+            return known;
+        }
+        let counted = self.read_again(async |session| session.size().await).await;
+        self.counted.borrow_mut().end(counted, began, Instant::now())
+    }
+
     /// Reads something, once more if the connection turns out to have ended since the last call. A save is
     /// not repeated: it may have been kept.
-    async fn read<T>(&mut self, reply: Reply<T>, question: impl AsyncFn(&mut S) -> Result<T, JournalError>) {
-        if reply.is_closed() {
-            return;
-        }
+    async fn read_again<T>(
+        &mut self,
+        question: impl AsyncFn(&mut S) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
         let (began, was_connected) = (Instant::now(), self.session.is_some());
         let mut answer = self.call(&question).await;
         let is_broken = matches!(answer, Err(JournalError::Unavailable(_)));
         if is_broken && was_connected && began.elapsed() < RETRY {
             answer = self.call(&question).await;
         }
-        let _ = reply.send(answer);
+        answer
     }
 
     async fn call<T>(
@@ -270,3 +287,7 @@ impl<S: Session> Link<S> {
         connected
     }
 }
+
+#[cfg(test)]
+#[path = "remote_tests.rs"]
+mod tests;

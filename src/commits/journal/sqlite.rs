@@ -8,11 +8,10 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use tokio::sync::oneshot;
 
+use super::ask::{QUEUE, Reply, ask};
 use super::error::{CorruptCommit, JournalError, unavailable};
 use super::interface::{Answer, Conflict, Heads, Journal, PAGE_BYTES, Page, Size};
 use super::schema::{Act, Found as FoundTable, PROGRAM, judge};
@@ -32,9 +31,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many saves one transaction has at most. They wait for one sync of the disk together.
 const SAVES_PER_TRANSACTION: usize = 256;
-
-/// How many saves or questions wait for their thread at most.
-const QUEUE: usize = 1024;
 
 /// - `synchronous`: a commit is on the disk before the save is answered.
 /// - `cache_size`: 1 MiB for each of the two connections.
@@ -56,7 +52,7 @@ pub(super) struct SqliteJournal {
 /// A commit that is to be kept, and who waits for it.
 struct Save {
     commit: FullCommit,
-    reply: oneshot::Sender<Result<Result<(), Conflict>, JournalError>>,
+    reply: Reply<Result<(), Conflict>>,
 }
 
 impl SqliteJournal {
@@ -82,17 +78,13 @@ impl SqliteJournal {
         &self,
         question: impl FnOnce(&Store) -> Result<T, JournalError> + Send + 'static,
     ) -> Answer<'_, T> {
-        let (reply, answer) = oneshot::channel();
-        let question: Question = Box::new(move |store| {
-            // Who asked may have left.
-            let _ = reply.send(store.check().and_then(|()| question(store)));
-        });
-        let sent = self.questions.try_send(question).map_err(|_| busy());
-        async move {
-            sent?;
-            answer.await.map_err(unavailable)?
-        }
-        .boxed()
+        ask(|reply| {
+            let question: Question = Box::new(move |store| {
+                // Who asked may have left.
+                let _ = reply.send(store.check().and_then(|()| question(store)));
+            });
+            self.questions.try_send(question).is_ok()
+        })
     }
 }
 
@@ -113,13 +105,7 @@ impl Journal for SqliteJournal {
     }
 
     fn save(&self, commit: FullCommit) -> Answer<'_, Result<(), Conflict>> {
-        let (reply, answer) = oneshot::channel();
-        let sent = self.saves.try_send(Save { commit, reply }).map_err(|_| busy());
-        async move {
-            sent?;
-            answer.await.map_err(unavailable)?
-        }
-        .boxed()
+        ask(|reply| self.saves.try_send(Save { commit, reply }).is_ok())
     }
 
     fn size(&self) -> Answer<'_, Size> {
@@ -363,10 +349,6 @@ fn commit(row: &Row<'_>) -> Result<FullCommit, CorruptCommit> {
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-fn busy() -> JournalError {
-    JournalError::Unavailable(format!("{QUEUE} requests wait for it already"))
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use super::super::reply::Reply;
 use super::super::route::boolean;
 use super::address;
 use super::layout::{Page, send_live};
-use super::shown::{Word, age};
+use super::shown::{Shown, Word, age};
 use super::site::{Visit, field};
-use crate::commits::{Key, Page as Part, Size};
+use crate::commits::{JournalError, Key, Page as Part, Size};
 use crate::model::Commit;
 use crate::settings::Right;
 use crate::text::count;
@@ -28,7 +28,7 @@ pub async fn namespaces(visit: &Visit<'_>, headers: &HeaderMap) -> Result<Reply,
     let mut found = Vec::new();
     let mine = visit.site.namespaces.values().filter(|found| visit.who.may(&found.name, Right::Read));
     for namespace in mine {
-        found.push((&*namespace.name, namespace.journal.size().await?));
+        found.push((&*namespace.name, namespace.journal.size().await));
     }
     let page = Page {
         title: "Namespaces",
@@ -40,7 +40,7 @@ pub async fn namespaces(visit: &Visit<'_>, headers: &HeaderMap) -> Result<Reply,
     Ok(send_live(&page, headers))
 }
 
-fn namespaces_view(namespaces: &[(&str, Size)]) -> Markup {
+fn namespaces_view(namespaces: &[(&str, Result<Size, JournalError>)]) -> Markup {
     html! {
         h1 { "Namespaces" }
         @if namespaces.is_empty() {
@@ -50,7 +50,12 @@ fn namespaces_view(namespaces: &[(&str, Size)]) -> Markup {
             @for (name, size) in namespaces {
                 li {
                     a href=(address::keys(name)) { (Word(name)) }
-                    span.facts { (count(size.keys, "key")) ", " (count(size.commits, "commit")) }
+                    @match size {
+                        Ok(size) => span.facts {
+                            (count(size.keys, "key")) ", " (count(size.commits, "commit"))
+                        }
+                        Err(error) => span.facts { (Shown(&error.to_string())) }
+                    }
                 }
             }
         }
