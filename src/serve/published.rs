@@ -54,7 +54,7 @@ pub async fn answer(namespace: &Namespace, repairs: bool, who: Who<'_>) -> Resul
         };
         return Ok(json(StatusCode::OK, &nowhere));
     };
-    let Comparison { checked, differences, differing, repaired } =
+    let Comparison { checked, differences, differing, repaired, .. } =
         match publication.publisher.compare(repairs).await {
             Ok(comparison) => comparison,
             Err(error) => {

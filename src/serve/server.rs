@@ -224,6 +224,7 @@ fn level(event: &PublisherEvent) -> Level {
         PublisherEvent::BecameLeader | PublisherEvent::NoLongerLeader => Level::Info,
         PublisherEvent::StoreAway { .. }
         | PublisherEvent::Overwrote { .. }
+        | PublisherEvent::Strangers { .. }
         | PublisherEvent::CannotPublish { .. }
         | PublisherEvent::JournalAway { .. }
         | PublisherEvent::RoundFailed { .. } => Level::Warning,

@@ -58,11 +58,11 @@ impl Publish {
             version.map_or(none.to_owned(), |version| format!("version {version}"))
         };
         let lines = differences.iter().map(|Difference { key, journal, store, failure }| {
-            let (journal, store) = (version(*journal, "no such key"), version(*store, "nothing"));
+            let (journal, store) = (version(*journal, "no such key"), version(*store, "no commit"));
             let (has, published) = match (self.check, failure) {
-                (true, _) => ("has", String::new()),
+                (true, None) => ("has", String::new()),
                 (false, None) => ("had", ", which was put right".to_owned()),
-                (false, Some(why)) => ("has", format!(", which could not be put right: {why}")),
+                (_, Some(why)) => ("has", format!(", which could not be put right: {why}")),
             };
             line(&format!("{key}: the journal has {journal}, the store {has} {store}{published}"))
         });

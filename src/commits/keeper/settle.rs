@@ -50,6 +50,11 @@ impl Settled {
         let (key, journal) = (corrupt.key.clone(), Some(corrupt.version));
         Self { key, journal, store: None, intruder: None, fate: Fate::Failed(corrupt.to_string()) }
     }
+
+    /// Whether the store had nothing or an older commit, and nobody else has written the node.
+    pub fn was_missing(&self) -> bool {
+        self.fate == Fate::Repaired && self.intruder.is_none()
+    }
 }
 
 /// A key with its newest commit.

@@ -26,7 +26,14 @@ pub struct Comparison {
     pub differing: u64,
     /// How many of them are gone now.
     pub repaired: u64,
+    /// How many of them only the store has.
+    pub strangers: u64,
+    /// One of those.
+    pub stranger: Option<String>,
 }
+
+/// Why a node that only the store has stays.
+const STAYS: &str = "the journal knows nothing of this key, so its node stays; `twitcher rm` removes it";
 
 /// A key for which the store had something else than the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +114,8 @@ impl Sweep {
         let strangers: Vec<&String> = unmet.map(|(name, _)| name).collect();
         self.comparison.checked += strangers.len() as u64;
         self.comparison.differing += strangers.len() as u64;
+        self.comparison.strangers = strangers.len() as u64;
+        self.comparison.stranger = strangers.first().map(|name| (*name).clone());
         let room = MAX_LISTED.saturating_sub(self.comparison.differences.len());
         let listed = &strangers[..room.min(strangers.len())];
         let nodes: Vec<_> = listed.iter().map(|name| keeper.path.child(name)).collect();
@@ -124,7 +133,7 @@ impl Sweep {
             journal: None,
             store,
             intruder: Some("a node of which the journal knows nothing".to_owned()),
-            failure: None,
+            failure: self.repairs.then(|| STAYS.to_owned()),
             is_repaired: false,
         });
         self.comparison.differences.extend(differences);

@@ -32,6 +32,12 @@ pub enum PublisherEvent {
     Repaired {
         keys: u64,
     },
+    /// The leader has found so many nodes of which the journal knows nothing, this one among them. Told when
+    /// there are more or fewer than before.
+    Strangers {
+        nodes: u64,
+        one: String,
+    },
     /// The journal cannot be read, so that nothing is published for now. Told once.
     JournalAway {
         why: String,
@@ -65,6 +71,14 @@ impl fmt::Display for PublisherEvent {
                 let keys = count(*keys, "key");
                 write!(f, "published {keys} of which the store had no commit or an older one")
             }
+            Self::Strangers { nodes, one } => {
+                let (nodes, one) = (count(*nodes, "node"), line(one));
+                write!(
+                    f,
+                    "the store has {nodes} of which the journal knows nothing, such as {one}; `twitcher rm` \
+                     removes what nobody needs"
+                )
+            }
             Self::JournalAway { why } => write!(f, "no commit is published for now: {}", line(why)),
             Self::RoundFailed { why } => write!(f, "going over all keys failed: {}", line(why)),
         }
@@ -79,6 +93,12 @@ mod tests {
     fn an_event_is_one_line_whatever_others_wrote() {
         let event = PublisherEvent::CannotPublish { key: "a\u{202e}b".into(), why: "line\nline".into() };
         assert_eq!(event.to_string(), "a\\u{202e}b is not published, and tried again: line\\nline");
+        let event = PublisherEvent::Strangers { nodes: 2, one: "a\nb".into() };
+        assert_eq!(
+            event.to_string(),
+            "the store has 2 nodes of which the journal knows nothing, such as a\\nb; `twitcher rm` removes \
+             what nobody needs"
+        );
         let event = PublisherEvent::Repaired { keys: 1 };
         assert_eq!(event.to_string(), "published 1 key of which the store had no commit or an older one");
     }

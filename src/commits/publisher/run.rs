@@ -56,6 +56,8 @@ pub(super) struct Run {
     /// Nothing is read from the journal before.
     journal_rests_until: Option<Instant>,
     troubles: Troubles,
+    /// How many nodes the journal knew nothing of in the last round.
+    strangers: u64,
 }
 
 impl Run {
@@ -78,6 +80,7 @@ impl Run {
             next_round,
             journal_rests_until,
             troubles,
+            strangers: 0,
         }
     }
 
@@ -322,24 +325,26 @@ impl Run {
             let mut changed = Vec::new();
             let troubles = &self.troubles;
             let mut note = |settled: &Settled| match settled.fate {
-                // It may have been in trouble before.
+                // It may have been in trouble before. What differs still is.
                 Fate::Same if !troubles.has(&settled.key) => {}
-                Fate::Same | Fate::Differs | Fate::Repaired | Fate::Failed(_) => {
-                    changed.push(settled.clone())
-                }
+                Fate::Differs => {}
+                Fate::Same | Fate::Repaired | Fate::Failed(_) => changed.push(settled.clone()),
             };
             let stepped = sweep.step(keeper, &*journal, &mut note).await;
-            let is_missing =
-                |settled: &&Settled| settled.fate == Fate::Repaired && settled.intruder.is_none();
-            missing += changed.iter().filter(is_missing).count();
+            missing += changed.iter().filter(|settled| settled.was_missing()).count();
             self.take_in(&changed);
             if !stepped? {
                 break;
             }
             self.publish_waiting(keeper).await?;
         }
-        let comparison = sweep.into_comparison();
+        let mut comparison = sweep.into_comparison();
         self.journal_is_back();
+        self.troubles.explain(&mut comparison.differences);
+        let before = std::mem::replace(&mut self.strangers, comparison.strangers);
+        if let Some(one) = comparison.stranger.clone().filter(|_| comparison.strangers != before) {
+            self.tell(PublisherEvent::Strangers { nodes: comparison.strangers, one });
+        }
         if missing > 0 {
             self.tell(PublisherEvent::Repaired { keys: missing as u64 });
         }

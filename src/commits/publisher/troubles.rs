@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::commits::keeper::Difference;
+
 /// How many are remembered. If there are more, some are told once more.
 const MAX_KEYS: usize = 10_000;
 
@@ -25,6 +27,15 @@ impl Troubles {
         self.0.contains_key(key)
     }
 
+    /// Says why keys differ that could not be published before, if they were only looked at now.
+    pub(super) fn explain(&self, differences: &mut [Difference]) {
+        for Difference { key, failure, is_repaired, .. } in differences {
+            if failure.is_none() && !*is_repaired {
+                *failure = self.0.get(key).cloned();
+            }
+        }
+    }
+
     /// Notes that a key is published.
     pub(super) fn is_over(&mut self, key: &str) {
         self.0.remove(key);
@@ -39,6 +50,30 @@ impl Troubles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_only_looked_at_differs_for_the_reason_that_is_known() {
+        let mut troubles = Troubles::default();
+        troubles.note("a", "x");
+        troubles.note("b", "x");
+        let difference = |key: &str, failure: Option<&str>, is_repaired| Difference {
+            key: key.to_owned(),
+            journal: Some(1),
+            store: None,
+            intruder: None,
+            failure: failure.map(str::to_owned),
+            is_repaired,
+        };
+        let mut differences = [
+            difference("a", None, false),
+            difference("a", Some("now"), false),
+            difference("b", None, true),
+            difference("c", None, false),
+        ];
+        troubles.explain(&mut differences);
+        let reasons = differences.map(|difference| difference.failure);
+        assert_eq!(reasons, [Some("x".to_owned()), Some("now".to_owned()), None, None]);
+    }
 
     #[test]
     fn each_reason_is_told_once_until_the_key_is_published() {

@@ -234,7 +234,7 @@ fn publish_tells_what_differs_and_checks_for_scripts() {
     checked.expect_said(&[
         "foo: the journal has version 3, the store has version 2\n",
         "gone: the journal has no such key, the store has version 1\n",
-        "new: the journal has version 1, the store has nothing\n",
+        "new: the journal has version 1, the store has no commit\n",
         "3 differences",
     ]);
     let json = differs.commits(["publish", "--check", "--json"]).finish();

@@ -98,13 +98,23 @@ fn each_command_does_what_it_says() {
     diary.sandbox.nodes.set("/config/diary/data/foo", "evil");
     let differs = diary.commits(["publish", "--check"]).finish();
     assert_eq!(differs.code, Some(1));
-    differs.expect_said(&["foo: the journal has version 5, the store has nothing", "1 difference"]);
+    differs.expect_said(&["foo: the journal has version 5, the store has no commit", "1 difference"]);
     diary.commits(["publish"]).finish().expect(0).expect_said(&["which was put right"]);
     diary
         .commits(["publish", "--check"])
         .finish()
         .expect(0)
         .expect_said(&["1 key compared", "no difference"]);
+    // What the journal does not know stays, and differs.
+    diary.sandbox.nodes.set("/config/diary/data/stranger", "x");
+    let told = "stranger: the journal has no such key, the store has no commit";
+    let checked = diary.commits(["publish", "--check"]).finish();
+    assert_eq!((checked.code, &*checked.stderr), (Some(1), ""));
+    checked.expect_said(&[told, "1 difference"]);
+    let stays = diary.commits(["publish"]).finish();
+    assert_eq!(stays.code, Some(1));
+    stays.expect_said(&[told, "which could not be put right: the journal knows nothing of this key"]);
+    diary.sandbox.nodes.remove("/config/diary/data/stranger");
     for words in [["show", "nothing"], ["log", "nothing"]] {
         diary.commits(words).finish().expect(1).expect_said(&["there is no key nothing"]);
     }

@@ -115,6 +115,17 @@ fn a_key_that_nobody_may_write_is_told_once_and_published_once_it_may_be() {
     let status = publisher.publisher.status();
     assert!(status.trouble.is_some_and(|trouble| trouble.contains("is not published: ")));
     assert!(status.lag > 0.0 && status.waiting == 2);
+    // Looking at them is no attempt: the reason stays known, and is not told again.
+    let looked_at = diary.compare(&publisher, false);
+    let why: Vec<_> = looked_at.differences.iter().map(|found| found.failure.as_deref()).collect();
+    assert!(
+        why.len() == 2 && why.iter().all(|why| why.is_some_and(|why| why.contains("permission"))),
+        "{why:?}"
+    );
+    assert!(publisher.publisher.status().trouble.is_some());
+    let before = rounds();
+    wait_until("another round", || rounds() != before);
+    assert_eq!((told("closed"), told("hidden")), (1, 1));
     // The next round after somebody has mended the ACL publishes it, without a save or a restart.
     sandbox.nodes.open_to_everybody(&node("closed"));
     wait_until_published(&sandbox, &commit("closed", 2, "new"));

@@ -157,6 +157,17 @@ fn the_leader_goes_over_all_keys_again_and_again(sandbox: &Sandbox) {
     wait_until("both to be told", || {
         publisher.has_told(|event| matches!(event, PublisherEvent::Overwrote { .. })) == 2
     });
+    // A node of a key that the journal does not know stays, and is told once.
+    sandbox.nodes.set(&node("stranger"), "x");
+    let stranger = PublisherEvent::Strangers { nodes: 1, one: "stranger".to_owned() };
+    wait_until("it to be told", || publisher.has_told(|event| *event == stranger) == 1);
+    let rounds = || publisher.publisher.status().last_round.map(|round| round.at);
+    for _ in 0..2 {
+        let before = rounds();
+        wait_until("another round", || rounds() != before);
+    }
+    assert_eq!(publisher.has_told(|event| matches!(event, PublisherEvent::Strangers { .. })), 1);
+    assert_eq!(sandbox.nodes.get(&node("stranger")).as_deref(), Some(&b"x"[..]));
 }
 
 // FORMATS: "a higher version replaces with the expected stat version; an identical commit is no change; the
