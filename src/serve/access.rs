@@ -16,7 +16,7 @@ use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, ORIGIN};
 use hyper::{Method, Uri};
 use thiserror::Error;
 
-use crate::settings::{Grant, Listen, Right, ServeSettings, UserToken};
+use crate::settings::{Grant, Listen, Right, ServeSettings, UserSettings, UserToken};
 use crate::store::CredentialError;
 
 /// The name of the session's cookie.
@@ -65,6 +65,17 @@ pub enum Who<'a> {
     User(&'a str, &'a [Grant]),
 }
 
+/// Why the users are not known.
+#[derive(Debug, Error)]
+pub enum AccessError {
+    #[error("user {user:?}: {source}")]
+    Credential { user: String, source: CredentialError },
+    #[error("user {0:?}: the token is empty")]
+    Empty(String),
+    #[error("users {0:?} and {1:?} have the same token, so nobody could tell who saves")]
+    Same(String, String),
+}
+
 /// Why a request is not answered.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Denied {
@@ -110,15 +121,15 @@ impl Who<'_> {
 
 impl Access {
     /// Reads the tokens.
-    pub fn new(settings: &ServeSettings) -> Result<Self, CredentialError> {
-        let users = settings.users.iter().map(|user| {
-            let token = match &user.token {
-                UserToken::Sha256(hash) => *hash,
-                UserToken::Secret(secret) => sha256(secret.reveal()?.as_bytes()),
-            };
-            Ok(User { name: user.name.clone(), token, may: user.may.clone() })
-        });
-        let users = users.collect::<Result<_, CredentialError>>()?;
+    pub fn new(settings: &ServeSettings) -> Result<Self, AccessError> {
+        let mut users: Vec<User> = Vec::with_capacity(settings.users.len());
+        for user in &settings.users {
+            let token = token(user)?;
+            if let Some(other) = users.iter().find(|other| other.token == token) {
+                return Err(AccessError::Same(other.name.clone(), user.name.clone()));
+            }
+            users.push(User { name: user.name.clone(), token, may: user.may.clone() });
+        }
         let hosts = match settings.listen {
             Listen::Tcp(_) => Some(settings.hosts.clone()),
             Listen::Unix(_) => None,
@@ -213,6 +224,19 @@ pub fn require_own_page(headers: &HeaderMap) -> Result<(), Denied> {
     }
     let why = "the browser does not say which page this comes from; use a newer one, or a token";
     Err(Denied::Forbidden(why.into()))
+}
+
+/// Returns the SHA-256 of a user's token, as clients send it: without spaces around it.
+fn token(user: &UserSettings) -> Result<[u8; 32], AccessError> {
+    let failed = |source| AccessError::Credential { user: user.name.clone(), source };
+    let token = match &user.token {
+        UserToken::Sha256(hash) => *hash,
+        UserToken::Secret(secret) => sha256(secret.reveal().map_err(failed)?.trim().as_bytes()),
+    };
+    match token == sha256(b"") {
+        true => Err(AccessError::Empty(user.name.clone())),
+        false => Ok(token),
+    }
 }
 
 fn is_read(method: &Method) -> bool {

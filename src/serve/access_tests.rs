@@ -1,4 +1,7 @@
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::store::{Secret, SecretFile};
 
 fn access(users: &[(&str, &str, Right)]) -> Access {
     let users = users.iter().map(|(name, token, right)| User {
@@ -11,6 +14,42 @@ fn access(users: &[(&str, &str, Right)]) -> Access {
         hosts: Some(vec!["config.example".to_owned()]),
         sessions: Mutex::default(),
     }
+}
+
+/// Why users with these tokens are refused.
+fn refusal(tokens: impl IntoIterator<Item = UserToken>) -> Option<String> {
+    let users = tokens.into_iter().enumerate().map(|(number, token)| UserSettings {
+        name: format!("user {number}"),
+        token,
+        may: Vec::new(),
+    });
+    let settings = ServeSettings {
+        listen: Listen::Unix("/s".into()),
+        database: "sqlite:/d".parse().unwrap(),
+        hosts: Vec::new(),
+        tls: None,
+        namespaces: BTreeMap::new(),
+        users: users.collect(),
+    };
+    Access::new(&settings).err().map(|error| error.to_string())
+}
+
+#[test]
+fn a_token_is_no_empty_text_and_names_one_user() {
+    let inline = |token: &str| UserToken::Secret(Secret::Inline(token.to_owned()));
+    assert_eq!(refusal([inline("a"), inline("b"), UserToken::Sha256(sha256(b"c"))]), None);
+    let empty = Some("user \"user 0\": the token is empty".to_owned());
+    for token in [inline(""), inline(" \n"), UserToken::Sha256(sha256(b""))] {
+        assert_eq!(refusal([token]), empty);
+    }
+    let same = refusal([inline("a"), inline("b"), UserToken::Sha256(sha256(b"b"))]);
+    let expected = "users \"user 1\" and \"user 2\" have the same token, so nobody could tell who saves";
+    assert_eq!(same.as_deref(), Some(expected));
+    // Clients send a token without the spaces around it.
+    let lost = Secret::File(SecretFile("/no/such/file".into()));
+    assert_eq!(refusal([inline("a"), inline(" a ")]), refusal([inline("a"), inline("a")]));
+    let lost = refusal([UserToken::Secret(lost)]).unwrap();
+    assert!(lost.starts_with("user \"user 0\": /no/such/file cannot be read: "), "{lost}");
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

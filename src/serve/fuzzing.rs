@@ -11,7 +11,6 @@ use super::namespace::Namespace;
 use super::server::{Server, serve_connection};
 use crate::commits::{Database, Journal};
 use crate::settings::{Listen, ServeSettings, UserSettings};
-use crate::store::CredentialError;
 
 /// A server that nobody can connect to.
 pub struct FuzzedServer(Arc<Server>);
@@ -23,7 +22,7 @@ impl FuzzedServer {
         journals: Vec<(&str, Arc<dyn Journal>)>,
         users: Vec<UserSettings>,
         hosts: &[&str],
-    ) -> Result<Self, CredentialError> {
+    ) -> Result<Self, String> {
         let settings = ServeSettings {
             listen: Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             database: Database::Sqlite("/nonexistent".into()),
@@ -37,7 +36,7 @@ impl FuzzedServer {
             (name.clone(), Namespace { name, journal, validator: None, publication: None, counts })
         };
         let namespaces = journals.into_iter().map(namespace).collect();
-        let access = Access::new(&settings)?;
+        let access = Access::new(&settings).map_err(|error| error.to_string())?;
         Ok(Self(Arc::new(Server { namespaces, access, is_secure: false })))
     }
 

@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::access::Access;
+use super::access::{Access, AccessError};
 use super::api::{self, Problem};
 use super::namespace::{Namespace, Publication};
 use super::page::{self, Site};
@@ -34,7 +34,6 @@ use crate::commits::{
 use crate::listen::{ConnectionPool, Grace, HeadLimits, answer_one};
 use crate::report::{Level, Log};
 use crate::settings::{KeeperPlace, Listen, NamespaceSettings, ServeSettings};
-use crate::store::CredentialError;
 use crate::sys::DescriptorShares;
 use crate::text::printable;
 
@@ -70,7 +69,7 @@ pub enum ServeError {
     #[error("serve.commits.{namespace}: {source}")]
     Journal { namespace: String, source: JournalError },
     #[error("serve.users: {0}")]
-    Token(#[from] CredentialError),
+    Users(#[from] AccessError),
     #[error("serve.tls: {0}")]
     Tls(String),
     #[error("serve.listen: cannot listen on {address}: {source}")]

@@ -15,7 +15,7 @@ use super::serve_section::{NamespaceSection, ServeSection, TokenSetting, UserSec
 use super::store_choice::StoreChoice;
 use super::stores;
 use crate::commits::{Database, ServerAddress, Table};
-use crate::model::{NodePath, StoreName};
+use crate::model::{Commit, NodePath, StoreName};
 use crate::store::{Secret, SecretFile, StoreSettings};
 use crate::text::suggest;
 
@@ -26,8 +26,8 @@ const STATE_DIRECTORY: &str = "/var/lib/twitcher";
 /// Rainer's.
 const PUBLISH_PERIOD: Duration = Duration::from_secs(90);
 
-/// Nobody waits for less, and each round reads the keeper's nodes.
-const MIN_PUBLISH_PERIOD: Duration = Duration::from_secs(1);
+/// Each round reads the keeper's nodes.
+const MIN_PUBLISH_PERIOD: Duration = Duration::from_millis(100);
 
 /// The settings of `twitcher serve`. All paths are absolute.
 #[derive(Debug)]
@@ -171,6 +171,9 @@ fn database(section: &ServeSection, file: &SettingsFile) -> Result<Database, Set
 
 fn tls(section: &ServeSection, file: &SettingsFile) -> Result<Option<ServeTls>, SettingsError> {
     let Some(tls) = &section.tls else { return Ok(None) };
+    if let Listen::Unix(_) = listen(section, file)? {
+        return Err(file.error("serve.tls", "a socket needs no TLS; remove it, or listen on ADDRESS:PORT"));
+    }
     let key = match &tls.key {
         SecretSetting::Inline(path) => Secret::File(SecretFile(absolute(path.into()))),
         elsewhere => elsewhere.secret().map_err(|error| file.error("serve.tls.key", error))?,
@@ -224,18 +227,24 @@ fn namespace(
         None => name.to_ascii_lowercase().replace(['-', '.'], "_"),
     };
     let table = table.parse().map_err(|why| error(".table", &why))?;
+    let chosen_store = |store: &str| {
+        let choice = store.parse::<StoreChoice>().map_err(|why| error(".store", &why))?;
+        stores::chosen_store(Some(("serve.commits", choice)), None, file).map(|(_, store)| store)
+    };
     let keeper = match (&section.path, &section.store) {
         (None, None) => None,
-        (None, Some(_)) => return Err(error("", &"a store without a path; add path = \"/NODE\"")),
+        // A journal alone. The store must exist all the same.
+        (None, Some(store)) => {
+            chosen_store(store)?;
+            None
+        }
         (Some(path), store) => {
             let path = NodePath::parse(path).map_err(|why| error(".path", &why))?;
-            let store = store.as_deref().unwrap_or(StoreName::DEFAULT);
-            let choice = store.parse::<StoreChoice>().map_err(|why| error(".store", &why))?;
-            let (_, store) = stores::chosen_store(Some(("serve.commits", choice)), None, file)?;
+            let store = chosen_store(store.as_deref().unwrap_or(StoreName::DEFAULT))?;
             let period = section.publish_period.map(duration::positive).transpose();
             let period = period.map_err(|why| error(".publish_period", &why))?.unwrap_or(PUBLISH_PERIOD);
             if period < MIN_PUBLISH_PERIOD {
-                return Err(error(".publish_period", &"it is less than a second"));
+                return Err(error(".publish_period", &"it is less than 0.1 seconds"));
             }
             Some(KeeperPlace { store, path, period })
         }
@@ -252,8 +261,11 @@ fn users(section: &ServeSection, file: &SettingsFile) -> Result<Vec<UserSettings
     let namespaces: Vec<&str> = section.commits.keys().map(String::as_str).collect();
     let mut users: Vec<UserSettings> = Vec::new();
     for section in &section.users {
-        if section.name.is_empty() || section.name.chars().any(char::is_control) {
-            return Err(file.error("serve.users.name", format!("{:?} is no name of a user", section.name)));
+        let name = &section.name;
+        if name.is_empty() || name.len() > Commit::MAX_AUTHOR || name.chars().any(char::is_control) {
+            let most = Commit::MAX_AUTHOR;
+            let reason = format!("{name:?} is no name of a user: one line of at most {most} bytes");
+            return Err(file.error("serve.users.name", reason));
         }
         if users.iter().any(|user| user.name == section.name) {
             return Err(file.error("serve.users.name", format!("{:?} is there twice", section.name)));

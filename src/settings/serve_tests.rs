@@ -26,6 +26,15 @@ fn without_more_a_namespace_is_a_journal_alone_on_loopback() {
 }
 
 #[test]
+fn a_store_without_a_path_is_a_journal_alone() {
+    for store in ["default", "eu", "dir:/nodes"] {
+        let text =
+            format!("[stores.eu]\nurl = \"etcd://etcd1\"\n[serve.commits.diary]\nstore = \"{store}\"\n");
+        assert!(settings(&text).unwrap().namespaces["diary"].keeper.is_none(), "{store}");
+    }
+}
+
+#[test]
 fn a_namespace_has_a_keeper_in_a_store_that_the_file_names() {
     let text = "store = \"zk://zk1\"\n[stores.eu]\nurl = \"etcd://etcd1\"\n\
                 [serve.commits.diary]\npath = \"/config/diary\"\n\
@@ -85,13 +94,13 @@ fn mistakes_are_named_with_their_place_and_what_helps() {
             "serve.database_password: the database's address has one, too",
         ),
         ("[serve.commits.-]".to_owned(), "the name is a part of addresses"),
-        ("[serve.commits.diary]\nstore = \"x\"".to_owned(), "a store without a path"),
+        ("[serve.commits.diary]\nstore = \"x\"".to_owned(), "x"),
         ("[serve.commits.diary]\nstore = \"x\"\npath = \"/a\"".to_owned(), "x"),
         (
             "[serve.commits.diary]\npath = \"a\"".to_owned(),
             "serve.commits.diary.path: node path \"a\" is not absolute",
         ),
-        ("[serve.commits.diary]\npath = \"/a\"\npublish_period = 0.5".to_owned(), "less than a second"),
+        ("[serve.commits.diary]\npath = \"/a\"\npublish_period = 0.05".to_owned(), "less than 0.1 seconds"),
         (
             "[serve.commits.diary]\nvalidate = [\"check\"]".to_owned(),
             "\"check\" is no absolute path of a program",
@@ -99,6 +108,14 @@ fn mistakes_are_named_with_their_place_and_what_helps() {
         (
             "[serve.commits.a]\n[serve.commits.A]".to_owned(),
             "it has the table or the keeper's path of serve.commits.A",
+        ),
+        (
+            format!("[serve]\nlisten = \"unix:/s\"\n[serve.tls]\ncert = \"c\"\nkey = \"k\"\n{DIARY}"),
+            "serve.tls: a socket needs no TLS",
+        ),
+        (
+            format!("{DIARY}[[serve.users]]\nname = \"{}\"\ntoken = \"x\"\nmay = []", "x".repeat(256)),
+            "is no name of a user: one line of at most 255 bytes",
         ),
         (user("token = \"sha256:1\"\nmay = []"), "user \"gian\": a SHA-256 has 64 hexadecimal digits"),
         (user("token = \"x\"\nmay = [\"diary\"]"), "\"diary\" is not NAMESPACE:read, NAMESPACE:write or"),
