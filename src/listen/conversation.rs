@@ -12,7 +12,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::timeout;
 
 /// What the head of a request may take.
 #[derive(Clone, Copy, Debug)]
@@ -21,10 +22,15 @@ pub struct HeadLimits {
     pub bytes: usize,
 }
 
+/// How long a client may be silent that still sends a request which was answered already, and how much it may
+/// send.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 16 << 20;
+
 /// Answers the one request of a connection. Sets `has_requested` when its head has arrived. How long the rest
 /// may take is up to the caller.
 pub async fn answer_one<S, B, F>(
-    stream: S,
+    mut stream: S,
     head: HeadLimits,
     has_requested: Arc<AtomicBool>,
     answer: impl Fn(Request<Incoming>) -> F,
@@ -34,8 +40,11 @@ pub async fn answer_one<S, B, F>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     F: Future<Output = Response<B>>,
 {
-    let service = service_fn(|request| {
+    // What is no request, or has a body, may not have been read to its end.
+    let may_go_on = AtomicBool::new(true);
+    let service = service_fn(|request: Request<Incoming>| {
         has_requested.store(true, Ordering::Relaxed);
+        may_go_on.store(!request.body().is_end_stream(), Ordering::Relaxed);
         let answer = answer(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
@@ -46,7 +55,17 @@ pub async fn answer_one<S, B, F>(
         .keep_alive(false)
         // A client may close its sending half after the request.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(&mut stream), service);
     // The client sees an error too, and nobody else is concerned.
     let _ = conversation.await;
+    if may_go_on.into_inner() {
+        linger(stream).await;
+    }
+}
+
+/// Reads what a client still sends. If the connection were closed before that, the client could lose the
+/// reply, and see nothing but a broken connection.
+async fn linger(stream: impl AsyncRead + Unpin) {
+    let (mut rest, mut buffer) = (stream.take(LINGER_BYTES), [0; 4096]);
+    while let Ok(Ok(1..)) = timeout(LINGER_TIMEOUT, rest.read(&mut buffer)).await {}
 }

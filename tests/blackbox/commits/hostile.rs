@@ -61,6 +61,31 @@ fn no_trick_with_a_path_reaches_what_it_does_not_name() {
     }
 }
 
+// Some clients read nothing before they have sent all.
+#[test]
+fn a_refusal_arrives_although_its_client_still_sends() {
+    let server = CommitServer::diary("");
+    let large = vec![b'x'; 8 << 20];
+    for (head, expected) in [
+        ("X-Rainer-Author: eva", 413),
+        ("X-No-Author: eva", 400),
+        ("X-Rainer-Author: eva\r\nOrigin: http://evil.example", 403),
+    ] {
+        let head = format!(
+            "POST /diary/foo/1 HTTP/1.1\r\nHost: localhost\r\n{head}\r\nContent-Length: {}\r\n\r\n",
+            large.len()
+        );
+        let mut stream = server.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&large).unwrap_or_else(|error| panic!("{expected}: {error}"));
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap_or_else(|error| panic!("{expected}: {error}"));
+        assert!(reply.starts_with(&format!("HTTP/1.1 {expected} ")), "{reply}");
+    }
+    let head = [b"GET /diary HTTP/1.1\r\nX-Large: ", &large[..1 << 20], b"\r\n\r\n"].concat();
+    assert_eq!(status(&server, &head), Some(431));
+}
+
 #[test]
 fn a_payload_that_ends_too_early_or_is_too_long_is_not_kept() {
     let server = CommitServer::diary("");
