@@ -10,6 +10,7 @@
 //! * `api` is the interface for programs: what Rainer's clients expect, byte for byte. `page` is the one for
 //!   people.
 //! * `namespace` saves a commit, after `validate` has had a program look at it.
+//! * `left_behind` ends what validators leave behind.
 //! * `published` compares the journal with the store.
 //! * [`fuzzing`] is the server without its listener.
 //! * `metrics` tells how the server does, and `reply` makes replies that no other site can use.
@@ -19,6 +20,7 @@
 mod access;
 mod api;
 pub mod fuzzing;
+mod left_behind;
 mod metrics;
 mod namespace;
 mod page;

@@ -27,7 +27,7 @@ use super::page::{self, Site};
 use super::reply::{Reply, full, reply, text};
 use super::route::{Route, RouteError, route};
 use super::validate::Validator;
-use super::{metrics, published, tls};
+use super::{left_behind, metrics, published, tls};
 use crate::commits::{
     self, CorruptCommit, Database, Journal, JournalError, KeeperSettings, Publisher, PublisherEvent,
 };
@@ -253,6 +253,11 @@ pub async fn run(
     log: Log,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    if settings.namespaces.values().any(|namespace| !namespace.validate.is_empty())
+        && let Err(error) = left_behind::adopt()
+    {
+        log.say(Level::Warning, &format!("what validators leave behind is not ended: {error}"));
+    }
     let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose().map_err(ServeError::Tls)?;
     let mut stop = pin!(stop);
     let server = tokio::select! {

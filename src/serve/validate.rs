@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use super::left_behind;
 use crate::model::Resource;
 use crate::sys::{Confinement, HelperUser, confine, memfd, signal_group};
 use crate::text::printable;
@@ -117,7 +118,7 @@ fn run(words: &[String], candidate: &Candidate, timeout: Duration) -> Result<(),
     );
     command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
     command.env("TWITCHER_KEY", &candidate.key).env("TWITCHER_AUTHOR", &candidate.author);
-    match wait(command.spawn()?, timeout)? {
+    match wait(left_behind::spawn(&mut command)?, timeout)? {
         None => Err(Ended::Unable(format!("it took longer than {} s, and was killed", timeout.as_secs()))),
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(Ended::Refused(reason(&mut said, status)?)),
@@ -125,7 +126,7 @@ fn run(words: &[String], candidate: &Candidate, timeout: Duration) -> Result<(),
 }
 
 /// Waits for the end, and kills what is left of its session. `None` if it takes too long.
-fn wait(mut child: Child, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(child: Child, timeout: Duration) -> io::Result<Option<ExitStatus>> {
     let (pid, deadline) = (Pid::from_raw(child.id().cast_signed()), Instant::now() + timeout);
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let mut has_ended = false;
@@ -137,7 +138,7 @@ fn wait(mut child: Child, timeout: Duration) -> io::Result<Option<ExitStatus>> {
     }
     // It leads a session of its own, and its number is its own until it is reaped.
     let _ = signal_group(pid, Signal::SIGKILL as i32);
-    let status = child.wait()?;
+    let status = left_behind::reap(child)?;
     Ok(has_ended.then_some(status))
 }
 

@@ -90,8 +90,8 @@ fn has_ended(pid: i32) -> bool {
     )
 }
 
-/// Lists the children of all threads of this process.
-fn children() -> BTreeSet<i32> {
+/// Lists the children of all threads of this process. The list may lack some.
+pub fn children() -> BTreeSet<i32> {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let lists: Option<Vec<String>> =
         threads.map(|thread| fs::read_to_string(thread.path().join("children")).ok()).collect();

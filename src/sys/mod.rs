@@ -46,7 +46,7 @@ pub use blob::{
     BlobWriter, MAX_BLOB, Piece, compose, copy_blob, new_blob_file, open_blob, receive_blob, seal, seal_copy,
     take_blob_file,
 };
-pub use children::{Reaper, note_own_child, reap_own_child};
+pub use children::{Reaper, children, note_own_child, reap_own_child};
 pub use clock::local_time;
 pub use confine::{
     Confinement, HelperUser, can_pass_reading_on, confine, give_up_capabilities, give_up_root,
