@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::{Pid, getsid};
 
 use crate::sys::children;
@@ -48,6 +48,8 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
 /// Reaps a validator, which has ended or was killed, and ends what it has left behind.
 pub fn reap(mut child: Child) -> io::Result<ExitStatus> {
     let pid = child.id().cast_signed();
+    // One that does not end at once holds up nobody else.
+    let _ = waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     let status = with_running(|running| {
         let status = child.wait();
         running.as_mut().map(|running| running.remove(&pid));
