@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -149,6 +150,10 @@ impl Twitcher {
     fn on_terminal(self, columns: u16, typed: Option<&str>) -> (Option<i32>, String) {
         let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(&size, None).expect("open a terminal");
+        // A server that another test starts now would keep the terminal open, and reading would not end.
+        for end in [&master, &slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("mark the terminal");
+        }
         let end = |terminal: &OwnedFd| terminal.try_clone().expect("another descriptor");
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(end(&slave)).stderr(end(&slave)).env("TERM", "xterm-256color");
