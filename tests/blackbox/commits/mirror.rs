@@ -39,7 +39,9 @@ fn a_watch_of_the_tree_keeps_a_mirror_of_all_heads() {
     let _daemon = sandbox.start();
     wait_until("the mirror", || sandbox.has("mirror/heads.jsonl"));
     wait_until("all heads", || heads() == expected(&[("bar", "one"), ("foo", "one")]));
+    // No key comes or goes.
     assert_eq!(server.save("foo", 2, b"two").status, 200);
+    wait_until("another version", || heads() == expected(&[("bar", "one"), ("foo", "two")]));
     assert_eq!(server.save("new", 1, b"{}").status, 200);
     let removal = [("X-Rainer-Author", "eva"), ("X-Rainer-Empty", "Yes")];
     assert_eq!(server.ask("POST", "/diary/bar/2", &removal, b"").status, 200);

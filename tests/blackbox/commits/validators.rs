@@ -15,7 +15,7 @@ const VALIDATOR: &str = r#"
 case "$TWITCHER_KEY" in
 hang) sleep $SLEEP & sleep $SLEEP ;;
 background) sleep $SLEEP & exit 0 ;;
-session) setsid sleep $SLEEP & exit 0 ;;
+session) : $(setsid sh -c "echo is there; exec sleep $SLEEP >/dev/null" &) ; exit 0 ;;
 many) for n in $(seq 300); do sleep $SLEEP & done; exit 0 ;;
 esac
 "#;
