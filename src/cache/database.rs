@@ -5,11 +5,12 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access, geteuid};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::rows;
+use super::rows::{self, Kind};
 use super::trouble::Trouble;
 
 /// The names in the state directory: of the cache, and of what is left of a damaged one.
@@ -25,6 +26,9 @@ const MODE: u32 = 0o600;
 /// Nobody else opens the file, so SQLite keeps the index of the log in its own memory. In a file it would be
 /// mapped, and truncating that would be a SIGBUS.
 const LOCK: &str = "PRAGMA locking_mode = EXCLUSIVE";
+
+/// The part of SQLite that opens files and takes no locks on them.
+const UNLOCKED: &str = "unix-none";
 
 /// - `auto_vacuum`: a cache that gets smaller can give its place back.
 /// - `journal_mode`, `synchronous`: what is written survives the death of the daemon; the file survives a
@@ -52,6 +56,8 @@ pub struct Files {
 /// An open cache.
 pub struct Database {
     pub connection: Connection,
+    /// Whether its file system is read-only.
+    pub is_read_only: bool,
     /// Device and number of the file.
     inode: (u64, u64),
 }
@@ -67,8 +73,18 @@ impl Files {
         &self.main
     }
 
-    /// Opens the cache, or creates it.
+    /// Opens the cache, or creates it. One of another version is begun anew.
     pub fn open(&self) -> Result<Database, Trouble> {
+        if let Some(database) = self.open_present()? {
+            return Ok(database);
+        }
+        [&self.log, &self.main].into_iter().try_for_each(|path| remove(path))?;
+        let begun = self.open_present()?;
+        begun.ok_or_else(|| Trouble::Unavailable("a cache of another version was put there".to_owned()))
+    }
+
+    /// Opens the cache, or creates it. `None` if it is one of another version.
+    fn open_present(&self) -> Result<Option<Database>, Trouble> {
         match OpenOptions::new().write(true).create_new(true).mode(MODE).open(&self.main) {
             // The log of a file that was deleted is not one of the new file.
             Ok(_) => remove(&self.log)?,
@@ -86,17 +102,39 @@ impl Files {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
+        let inode = (found.dev(), found.ino());
+        if access(&self.main, AccessFlags::W_OK) == Err(Errno::EROFS) {
+            let connection = self.open_read_only()?;
+            return Ok(Some(Database { connection, is_read_only: true, inode }));
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.main, flags)?;
         // A daemon that stops must not wait for the disk.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.execute_batch(LOCK)?;
-        let is_new = rows::is_new(&connection)?;
+        let kind = rows::kind(&connection)?;
+        if kind == Kind::Other {
+            return Ok(None);
+        }
         connection.execute_batch(SETTINGS)?;
-        if is_new {
+        if kind == Kind::New {
             connection.execute_batch(rows::TABLES)?;
         }
-        Ok(Database { connection, inode: (found.dev(), found.ino()) })
+        Ok(Some(Database { connection, is_read_only: false, inode }))
+    }
+
+    /// Opens a cache that can only be read. A file that cannot be written cannot be locked either, and nobody
+    /// else opens it.
+    fn open_read_only(&self) -> Result<Connection, Trouble> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags_and_vfs(&self.main, flags, UNLOCKED)?;
+        connection.execute_batch(LOCK)?;
+        match rows::kind(&connection)? {
+            Kind::Cache => Ok(connection),
+            Kind::New | Kind::Other => {
+                Err(Trouble::Unavailable("it cannot be begun on a read-only file system".to_owned()))
+            }
+        }
     }
 
     /// Refuses a file of another user, who could read in it what only this daemon may see. The owner of the

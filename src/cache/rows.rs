@@ -10,19 +10,23 @@ use super::notes::{self, Content, Note, Until};
 use super::trouble::Trouble;
 use crate::model::{Blob, NodePath, Version};
 use crate::sys::{BlobWriter, copy_blob};
+use crate::text::StableHash;
 
 /// The program that wrote the file, in its header: "TwiC" in ASCII.
 const APPLICATION_ID: i64 = 0x5477_6943;
 
 /// The version of the tables. A cache of another version is begun anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Contents have a table of their own, so that a change of what is known of one does not write it again.
+///
+/// SQLite notices damage of its own structures alone. The sums tell whether a disk gives back what was
+/// written, so that nobody gets data that the store never had, or of an age that it has not.
 pub const TABLES: &str = "
     BEGIN;
     CREATE TABLE stores (id INTEGER PRIMARY KEY, url TEXT NOT NULL UNIQUE);
     -- The second until which each connection is known to have lasted.
-    CREATE TABLE connections (id INTEGER PRIMARY KEY, until INTEGER NOT NULL);
+    CREATE TABLE connections (id INTEGER PRIMARY KEY, until INTEGER NOT NULL, sum INTEGER NOT NULL);
     CREATE TABLE nodes (
         id INTEGER PRIMARY KEY,
         store INTEGER NOT NULL,
@@ -37,11 +41,14 @@ pub const TABLES: &str = "
         written INTEGER NOT NULL,
         -- Since when the node is not followed; NULL if it is.
         left_at INTEGER,
+        -- The sum of the content, and of what is known of it.
+        data_sum INTEGER NOT NULL,
+        sum INTEGER NOT NULL,
         UNIQUE (store, path)
     );
     CREATE TABLE contents (node INTEGER PRIMARY KEY, data BLOB NOT NULL);
     PRAGMA application_id = 0x54776943;
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
     COMMIT;
 ";
 
@@ -57,13 +64,24 @@ const NODE_BYTES: u64 = 512;
 /// The size of an empty cache. A content needs room beside it.
 const EMPTY_BYTES: u64 = 16 * PAGE_BYTES;
 
-/// Returns whether the file has no tables yet. Refuses what is no cache of this version.
-pub fn is_new(connection: &Connection) -> Result<bool, Trouble> {
+/// What an opened file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It has no tables yet.
+    New,
+    Cache,
+    /// A cache of another version of Twitcher, which was an upgrade ago.
+    Other,
+}
+
+/// Returns what the file is. Refuses what is no cache.
+pub fn kind(connection: &Connection) -> Result<Kind, Trouble> {
     let number = |query: &str| connection.query_row(query, [], |row| row.get::<_, i64>(0));
     match (number("PRAGMA application_id")?, number("PRAGMA user_version")?) {
-        (APPLICATION_ID, VERSION) => Ok(false),
-        (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(true),
-        _ => Err(Trouble::Damaged("it is no cache of this version of Twitcher".to_owned())),
+        (APPLICATION_ID, VERSION) => Ok(Kind::Cache),
+        (APPLICATION_ID, _) => Ok(Kind::Other),
+        (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Kind::New),
+        _ => Err(Trouble::Damaged("it is no cache of Twitcher".to_owned())),
     }
 }
 
@@ -76,15 +94,25 @@ pub fn store(connection: &Connection, url: &str) -> Result<i64, Trouble> {
 
 /// Records that a connection lasted until this second.
 pub fn lasts(connection: &Connection, of: notes::Connection, until: i64) -> Result<(), Trouble> {
-    let sql = "INSERT OR REPLACE INTO connections (id, until) VALUES (?1, ?2)";
-    connection.prepare_cached(sql)?.execute([of.number(), until])?;
+    let sql = "INSERT OR REPLACE INTO connections (id, until, sum) VALUES (?1, ?2, ?3)";
+    connection.prepare_cached(sql)?.execute([of.number(), until, sum([of.number(), until])])?;
     Ok(())
 }
 
-/// Returns the second until which a connection is known to have lasted.
+/// Returns the second until which a connection is known to have lasted. Nobody knows it of a damaged row.
 pub fn end_of(connection: &Connection, of: notes::Connection) -> Result<Option<i64>, Trouble> {
-    let sql = "SELECT until FROM connections WHERE id = ?1";
-    Ok(connection.prepare_cached(sql)?.query_row([of.number()], |row| row.get(0)).optional()?)
+    let sql = "SELECT until, sum FROM connections WHERE id = ?1";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+    let found = connection.prepare_cached(sql)?.query_row([of.number()], read).optional()?;
+    Ok(found.and_then(|(until, written)| (sum([of.number(), until]) == written).then_some(until)))
+}
+
+/// What the cache has of a node.
+pub enum Found {
+    Nothing,
+    Row(Row),
+    /// It was damaged, and is forgotten.
+    Damaged,
 }
 
 /// Returns what is known of a node, with its content if `with_content`.
@@ -93,21 +121,76 @@ pub fn read(
     url: &str,
     path: &NodePath,
     with_content: bool,
-) -> Result<Option<Row>, Trouble> {
+) -> Result<Found, Trouble> {
     let sql = "SELECT id FROM stores WHERE url = ?1";
     let store = connection.prepare_cached(sql)?.query_row([url], |row| row.get(0)).optional()?;
-    let Some(store) = store else { return Ok(None) };
-    let Some(stored) = Stored::find(connection, store, path)? else { return Ok(None) };
+    let Some(store) = store else { return Ok(Found::Nothing) };
+    let place = Place { store, url, path };
+    let Some(stored) = Stored::find(connection, &place)? else { return Ok(Found::Nothing) };
+    let damaged = || remove(connection, stored.id).map(|()| Found::Damaged);
+    if !stored.is_intact {
+        return damaged();
+    }
     let content = match stored.version {
         None => Content::Absent,
         Some(_) if !with_content => Content::LeftOut,
         Some(version) => {
-            let mut data = BlobWriter::default();
-            io::copy(&mut stored.content(connection)?, &mut data)?;
-            Content::Present { version, data: data.finish()? }
+            let mut copy = Summing { to: BlobWriter::default(), sum: StableHash::default() };
+            io::copy(&mut stored.content(connection)?, &mut copy)?;
+            if copy.sum.fold().cast_signed() != stored.data_sum {
+                return damaged();
+            }
+            Content::Present { version, data: copy.to.finish()? }
         }
     };
-    Ok(Some(Row { content, until: stored.until, followed: stored.left_at.is_none() }))
+    Ok(Found::Row(Row { content, until: stored.until, followed: stored.left_at.is_none() }))
+}
+
+/// Where a node is.
+pub struct Place<'a> {
+    pub store: i64,
+    /// The URL of the store.
+    pub url: &'a str,
+    pub path: &'a NodePath,
+}
+
+impl Place<'_> {
+    /// Returns the sum of what is known of the node there.
+    fn sum(&self, version: Option<Version>, until: Until, data_sum: i64) -> i64 {
+        let mut sum = StableHash::default();
+        sum.add(self.url);
+        sum.add(self.path.as_str());
+        let Version { incarnation, revision, number } = version.unwrap_or(Version::DELETION);
+        let is_there = version.is_some().into();
+        for number in [is_there, incarnation, revision, number, until.number(), data_sum] {
+            sum.add_number(number);
+        }
+        sum.fold().cast_signed()
+    }
+}
+
+fn sum(numbers: [i64; 2]) -> i64 {
+    let mut sum = StableHash::default();
+    numbers.into_iter().for_each(|number| sum.add_number(number));
+    sum.fold().cast_signed()
+}
+
+/// Sums up what is written through it.
+struct Summing<W> {
+    to: W,
+    sum: StableHash,
+}
+
+impl<W: Write> Write for Summing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.sum.add_bytes(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }
 
 /// Writes to the cache, in a transaction of the caller.
@@ -123,8 +206,11 @@ pub struct Writer<'a> {
 
 impl Writer<'_> {
     /// Writes what was noted of a node.
-    pub fn write(&mut self, store: i64, path: &NodePath, note: &Note) -> Result<(), Trouble> {
-        let stored = Stored::find(self.connection, store, path)?;
+    pub fn write(&mut self, place: &Place<'_>, note: &Note) -> Result<(), Trouble> {
+        let mut stored = Stored::find(self.connection, place)?;
+        if let Some(damaged) = stored.take_if(|stored| !stored.is_intact) {
+            remove(self.connection, damaged.id)?;
+        }
         let Some((content, until)) = &note.seen else {
             let Some(stored) = stored else { return Ok(()) };
             let left_at = match note.followed {
@@ -132,17 +218,18 @@ impl Writer<'_> {
                 Some(false) => stored.left_at.or(Some(self.now)),
                 None => stored.left_at,
             };
-            return stored.update(self.connection, stored.version, note.until(stored.until), left_at);
+            let until = note.until(stored.until);
+            return stored.update(self.connection, place, stored.version, until, left_at);
         };
         let until = note.until(*until);
         let left_at = (note.followed == Some(false)).then_some(self.now);
         if let Some(stored) = stored {
             match content {
                 Content::Absent if stored.version.is_none() => {
-                    return stored.update(self.connection, None, until, left_at);
+                    return stored.update(self.connection, place, None, until, left_at);
                 }
                 Content::Present { version, data } if stored.has(self.connection, data)? => {
-                    return stored.update(self.connection, Some(*version), until, left_at);
+                    return stored.update(self.connection, place, Some(*version), until, left_at);
                 }
                 Content::Absent | Content::Present { .. } | Content::LeftOut => {
                     remove(self.connection, stored.id)?;
@@ -159,13 +246,15 @@ impl Writer<'_> {
             return Ok(());
         }
         self.make_room(bytes + PAGE_BYTES)?;
+        let data_sum = data.map(data_sum).transpose()?.unwrap_or_default();
         let sql = "INSERT INTO nodes
-            (store, path, is_there, incarnation, revision, number, until, written, left_at)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            (store, path, is_there, incarnation, revision, number, until, written, left_at, data_sum, sum)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        let sum = place.sum(version, until, data_sum);
         let Version { incarnation, revision, number } = version.unwrap_or(Version::DELETION);
         self.connection.prepare_cached(sql)?.execute(params![
-            store,
-            path.as_str(),
+            place.store,
+            place.path.as_str(),
             version.is_some(),
             incarnation,
             revision,
@@ -173,6 +262,8 @@ impl Writer<'_> {
             until.number(),
             self.now,
             left_at,
+            data_sum,
+            sum,
         ])?;
         let Some(data) = data else { return Ok(()) };
         let id = self.connection.last_insert_rowid();
@@ -292,20 +383,22 @@ struct Stored {
     version: Option<Version>,
     until: Until,
     left_at: Option<i64>,
+    data_sum: i64,
+    /// Whether the row is as it was written.
+    is_intact: bool,
 }
 
 impl Stored {
-    fn find(connection: &Connection, store: i64, path: &NodePath) -> Result<Option<Self>, Trouble> {
-        let sql = "SELECT id, is_there, incarnation, revision, number, until, left_at
+    fn find(connection: &Connection, place: &Place<'_>) -> Result<Option<Self>, Trouble> {
+        let sql = "SELECT id, is_there, incarnation, revision, number, until, left_at, data_sum, sum
             FROM nodes WHERE store = ?1 AND path = ?2";
-        let found = connection.prepare_cached(sql)?.query_row(params![store, path.as_str()], |row| {
+        let at = params![place.store, place.path.as_str()];
+        let found = connection.prepare_cached(sql)?.query_row(at, |row| {
             let version = Version { incarnation: row.get(2)?, revision: row.get(3)?, number: row.get(4)? };
-            Ok(Self {
-                id: row.get(0)?,
-                version: row.get::<_, bool>(1)?.then_some(version),
-                until: Until::of_number(row.get(5)?),
-                left_at: row.get(6)?,
-            })
+            let version = row.get::<_, bool>(1)?.then_some(version);
+            let (until, data_sum) = (Until::of_number(row.get(5)?), row.get(7)?);
+            let is_intact = place.sum(version, until, data_sum) == row.get::<_, i64>(8)?;
+            Ok(Self { id: row.get(0)?, version, until, left_at: row.get(6)?, data_sum, is_intact })
         });
         Ok(found.optional()?)
     }
@@ -332,6 +425,7 @@ impl Stored {
     fn update(
         &self,
         connection: &Connection,
+        place: &Place<'_>,
         version: Option<Version>,
         until: Until,
         left_at: Option<i64>,
@@ -341,12 +435,19 @@ impl Stored {
         }
         let Version { incarnation, revision, number } = version.unwrap_or(Version::DELETION);
         let sql = "UPDATE nodes
-            SET incarnation = ?2, revision = ?3, number = ?4, until = ?5, left_at = ?6 WHERE id = ?1";
-        let until = until.number();
-        let values = params![self.id, incarnation, revision, number, until, left_at];
+            SET incarnation = ?2, revision = ?3, number = ?4, until = ?5, left_at = ?6, sum = ?7
+            WHERE id = ?1";
+        let sum = place.sum(version, until, self.data_sum);
+        let values = params![self.id, incarnation, revision, number, until.number(), left_at, sum];
         connection.prepare_cached(sql)?.execute(values)?;
         Ok(())
     }
+}
+
+fn data_sum(data: &Blob) -> Result<i64, Trouble> {
+    let mut summing = Summing { to: io::sink(), sum: StableHash::default() };
+    copy_blob(data, &mut summing)?;
+    Ok(summing.sum.fold().cast_signed())
 }
 
 /// Compares what is written to it with a content in the cache.

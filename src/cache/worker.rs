@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::answer::{Answer, combine};
 use super::database::{Database, Files};
 use super::notes::{Connection, Node, Note};
-use super::rows::{self, Writer};
+use super::rows::{self, Found, Place, Writer};
 use super::shared::{BEAT, Batch, Question, Shared, Unwritten};
 use super::trouble::Trouble;
 use crate::model::NodePath;
@@ -150,6 +150,8 @@ impl Worker {
     /// Writes everything that was noted.
     fn write(&mut self) {
         let batch = self.shared.take_batch();
+        // It may be writable by now.
+        self.database.take_if(|database| database.is_read_only);
         loop {
             if !self.open() {
                 return self.shared.put_back(batch);
@@ -207,7 +209,15 @@ impl Worker {
         let connection = &database.connection;
         let found = rows::read(connection, url, path, note.seen.is_none());
         let row = match found {
-            Ok(row) => row,
+            Ok(Found::Nothing) => None,
+            Ok(Found::Row(row)) => Some(row),
+            Ok(Found::Damaged) => {
+                let cache = self.path();
+                let why = format!("{cache}: what it has of node {path} in {url} is damaged; check the disk");
+                let what = format!("{why}; forgetting it");
+                self.log.report(&Report::Problem { what: &what });
+                return Answer::Unusable(why);
+            }
             Err(trouble) => {
                 let why = format!("{}: {}", self.path(), trouble.why());
                 if self.handle(trouble) {
@@ -244,7 +254,8 @@ fn write(connection: &rusqlite::Connection, batch: &Batch, limit: u64, prunes: b
         }
         nodes += 1;
         bytes += Note::bytes(note);
-        writer.write(stores[store], path, note)?;
+        let place = Place { store: stores[store], url: &batch.stores[*store], path };
+        writer.write(&place, note)?;
     }
     for (of, until) in batch.ended.iter().copied() {
         rows::lasts(connection, of, until)?;

@@ -34,7 +34,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("act", &["config", "content", "model", "value"]),
     ("ledger", &["action", "model", "service", "text", "watch"]),
     ("report", &["action", "ledger", "model", "service", "store", "sys", "text", "watch"]),
-    ("cache", &["model", "report", "sys"]),
+    ("cache", &["model", "report", "sys", "text"]),
     ("metrics", &["action", "ledger", "model", "report", "service", "watch"]),
     (
         "control",

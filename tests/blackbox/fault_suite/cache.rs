@@ -36,3 +36,35 @@ fn a_full_disk_costs_the_cache_nothing_that_fits_into_memory() {
     let found = wait_for("an answer", || Some(cached()).filter(|found| found.stderr.contains("last known")));
     assert_eq!(found.expect(0).text(), format!("{data}."));
 }
+
+// "read-only ...: done without, said once, and the daemon goes on", also where the next daemon finds it so.
+#[test]
+fn a_read_only_disk_leaves_the_cache_readable_and_is_said_once() {
+    let sandbox = Sandbox::directory();
+    let (store, journal) = (sandbox.nodes.url(), sandbox.journal());
+    sandbox.nodes.set("/n", "0");
+    sandbox.nodes.set("/m", "m");
+    let both = watch("/n", &exec(&journal.record()), "") + &*watch("/m", &exec("true"), "");
+    sandbox.config("app.twc", both);
+    let cached = |node: &str| sandbox.operator(["get", "--cached", node, "--store", &store]).finish();
+    let disk = SmallDisk::mount(sandbox.state());
+    let mut daemon = sandbox.start();
+    journal.wait_for(&["0"]);
+    wait_until("the cache to have both", || cached("/n").text() == "0" && cached("/m").text() == "m");
+    daemon.stop();
+    disk.read_only(true);
+    let nodes = sandbox.root().join("nodes");
+    fs::rename(&nodes, sandbox.root().join("away")).expect("take the store away");
+    let mut daemon = sandbox.start();
+    let found =
+        wait_for("an answer", || Some(cached("/m")).filter(|found| found.stderr.contains("last known")));
+    assert_eq!(found.expect(0).text(), "m");
+    fs::rename(sandbox.root().join("away"), &nodes).expect("put the store back");
+    sandbox.nodes.set("/n", "1");
+    wait_until("the new data", || cached("/n").text() == "1");
+    daemon.wait_for_log(&["cache", "cache.db: "]);
+    assert_eq!(daemon.log_lines(&["cache.db"]).len(), 1, "said once: {:?}", daemon.log());
+    disk.read_only(false);
+    daemon.wait_for_log(&["cache", "works again"]);
+    assert_eq!(daemon.stop(), Some(0));
+}

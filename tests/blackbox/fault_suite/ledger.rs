@@ -174,7 +174,7 @@ impl SmallDisk {
         Self(path)
     }
 
-    fn read_only(&self, read_only: bool) {
+    pub(super) fn read_only(&self, read_only: bool) {
         let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
         let none = None::<&str>;
         mount(none, &self.0, none, MsFlags::MS_REMOUNT | flags, none).expect("mount it anew");
