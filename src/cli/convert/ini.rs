@@ -30,14 +30,12 @@ const MAX_DEPTH: usize = 10;
 pub const HEADER: &str = "\
 // Made by `twitcher convert` from an INI file of zk_watcher. What differs, whatever a file says:
 // - The member is called HOSTNAME:PORT with the name that `uname -n` prints; zk_watcher took the name that
-// the
-//   resolver knows (`hostname -f`) unless service_hostname was set. Set `address` to keep another name.
-// - A member stays until two checks have failed in a row; `fall: 1` below withdraws it at once, as before.
-// - The node is written by its creator only (`acl: READ`); without a login, zk_watcher let everybody write
-// it.
-// - The check starts in /, with PATH, HOME, USER and TWITCHER_* as its environment. It runs as the daemon's
+//   the resolver knows (`hostname -f`) unless service_hostname was set. Set `address` to keep another name.
+// - The node can be written by its creator only (`acl: READ`); without a login, zk_watcher let everybody
+//   write it (`acl: OPEN`).
+// - A check starts in /, with PATH, HOME, USER and TWITCHER_* as its environment. It runs as the daemon's
 //   user unless `uid` says otherwise.
-// docs/migration.md has the whole list.
+// docs/migration-zk_watcher.md has the whole list.
 
 ";
 
