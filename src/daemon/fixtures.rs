@@ -99,7 +99,7 @@ fn stores(root: &Path) -> Stores {
         rescan_interval: Duration::from_secs(60),
         readonly: false,
     };
-    Stores::open(StoreSettings::Directory(settings), Default::default(), None, None)
+    Stores::open(StoreSettings::Directory(settings), Default::default(), None, None, |_| None)
 }
 
 /// Runs `test` as the daemon runs.

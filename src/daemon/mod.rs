@@ -86,4 +86,4 @@ mod workers;
 
 pub use completion::{FinalStatus, PlannedRun, Until};
 pub use event_loop::{Setup, run};
-pub use stores::Stores;
+pub use stores::{Stores, ledger_name};

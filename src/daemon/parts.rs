@@ -140,6 +140,9 @@ impl Daemon {
     }
 
     pub fn store_event(&mut self, store: &StoreName, event: StoreEvent) {
+        if let (StoreEvent::Remember { memory }, Some(known)) = (&event, self.stores[store].known_name()) {
+            self.persist.ledger_mut().remember(known, memory);
+        }
         let connected = store_events::take(&self.log, &mut self.watches, &mut self.stores, store, event);
         if let Some(connected) = connected {
             self.systemd.store(store.as_str(), connected);

@@ -96,6 +96,8 @@ pub fn take(
             }
         }
         StoreEvent::HalfEnded => store.half_ended(),
+        // The ledger has taken it.
+        StoreEvent::Remember { .. } => {}
         StoreEvent::MissedChange { subject } => {
             let total = stores.count_missed_change();
             let node = NodeRef { store: name, subject: &subject };

@@ -44,6 +44,8 @@ pub struct StoreHandle {
     half: Option<HalfStarted>,
     /// How many such processes there were so far.
     halves: u64,
+    /// What a process of a former daemon has the first one told.
+    memory: Option<String>,
     /// What the ledger knows the store by: its name and its identity. `None` while only the store can tell
     /// its identity, and has not connected yet.
     ledger_name: Option<Arc<str>>,
@@ -73,17 +75,21 @@ impl Stores {
     /// Opens the default store at once, and each of the others (`named`) when the first watch names it. Must
     /// be called within a `LocalSet` on a current-thread runtime.
     ///
-    /// With `options` each store runs in a process of its own, and otherwise in this one.
+    /// With `options` each store runs in a process of its own, and otherwise in this one. `memory_of` returns
+    /// what a process of a former daemon has the first one told, of the store that the ledger knows so.
     pub fn open(
         default: StoreSettings,
         named: BTreeMap<StoreName, StoreSettings>,
         options: Option<HalfOptions>,
         cache: Option<&Cache>,
+        mut memory_of: impl FnMut(&str) -> Option<String>,
     ) -> Self {
         let options = options.map(Rc::new);
-        let open = |(name, settings): (StoreName, StoreSettings)| {
+        let mut open = |(name, settings): (StoreName, StoreSettings)| {
             let cache = cache.map(|cache| cache.of_store(&settings.to_string())).unwrap_or_default();
-            StoreHandle { cache, ..StoreHandle::new(name, settings, options.clone()) }
+            let handle = StoreHandle::new(name, settings, options.clone());
+            let memory = handle.known_name().and_then(&mut memory_of);
+            StoreHandle { cache, memory, ..handle }
         };
         let mut default = open((StoreName::default(), default));
         default.channel();
@@ -198,6 +204,7 @@ impl StoreHandle {
             options,
             half: None,
             halves: 0,
+            memory: None,
             ledger_name,
             recalled: HashMap::new(),
             opened: None,
@@ -213,7 +220,7 @@ impl StoreHandle {
     /// Returns the channel, which the first call opens.
     pub(super) fn channel(&mut self) -> &StoreChannel {
         self.opened.get_or_insert_with(|| match &self.options {
-            Some(options) => open_half(self.settings.clone(), (**options).clone()),
+            Some(options) => open_half(self.settings.clone(), (**options).clone(), self.memory.take()),
             None => self.settings.open(),
         })
     }
@@ -264,6 +271,11 @@ impl StoreHandle {
             self.cache.left(subject);
             self.channel().leave(subject.clone());
         }
+    }
+
+    /// Returns what the ledger knows this store by, once that is known.
+    pub(super) fn known_name(&self) -> Option<&str> {
+        self.ledger_name.as_deref()
     }
 
     /// Returns true if the ledger knows this store by `name`. While that is unknown, every identity is
@@ -373,7 +385,7 @@ impl StoreHandle {
 }
 
 /// Returns what the ledger knows a store by. A store that gets another name is another one to the ledger.
-fn ledger_name(name: &StoreName, identity: &str) -> Arc<str> {
+pub fn ledger_name(name: &StoreName, identity: &str) -> Arc<str> {
     format!("{name} {identity}").into()
 }
 

@@ -76,6 +76,17 @@ impl Ledger {
         former.into_iter().filter(|former| former != owner).collect()
     }
 
+    /// Records what a store has its next process told, also that of the next daemon.
+    pub fn remember(&mut self, store: &str, memory: &str) {
+        self.write(0, |connection, _| services::remember(connection, store, memory));
+    }
+
+    /// Returns what a store has its next process told; `None` if that is nothing, or the ledger cannot be
+    /// read.
+    pub fn memory(&mut self, store: &str) -> Option<String> {
+        self.read(|connection, _| services::memory(connection, store))
+    }
+
     /// Records that a member was announced (`is_there`) or withdrawn.
     pub fn record_member(&mut self, service: &WatchKey, member: &MemberName, is_there: bool) {
         self.write(0, |connection, _| services::add_member(connection, service, member, is_there));

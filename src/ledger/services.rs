@@ -1,11 +1,11 @@
-//! The SQL statements that record services, their members, and what held these.
+//! The SQL statements that record services, their members, what held these, and where they were.
 //!
 //! Ledgers of version 3 got these tables later than the others. An older program does not see them.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, Result, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 
 use super::column;
 use super::records::StoredService;
@@ -47,6 +47,11 @@ pub(super) const TABLES: &str = "
         member TEXT NOT NULL,
         what TEXT NOT NULL,
         at INTEGER NOT NULL
+    );
+    -- What tells the directory of a store from its mount point without the file system.
+    CREATE TABLE IF NOT EXISTS roots (
+        store TEXT PRIMARY KEY,
+        memory TEXT NOT NULL
     );";
 
 /// How long a service that left its file stays recorded, as for watches.
@@ -132,6 +137,18 @@ pub(super) fn retire(connection: &Connection, service: &WatchKey) -> Result<()> 
     let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(MAX_UNTOUCHED));
     connection.prepare_cached("DELETE FROM services WHERE well = 0 AND updated < ?1")?.execute([horizon])?;
     Ok(())
+}
+
+/// Records what a store has its next process told.
+pub(super) fn remember(connection: &Connection, store: &str, memory: &str) -> Result<()> {
+    let replace = "INSERT OR REPLACE INTO roots (store, memory) VALUES (?1, ?2)";
+    connection.prepare_cached(replace)?.execute((store, memory))?;
+    Ok(())
+}
+
+pub(super) fn memory(connection: &Connection, store: &str) -> Result<Option<String>> {
+    let memory = "SELECT memory FROM roots WHERE store = ?1";
+    connection.prepare_cached(memory)?.query_row([store], |row| row.get(0)).optional()
 }
 
 /// Records what holds the members of a store from now on.

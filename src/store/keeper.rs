@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::login_source::LoginSource;
 use super::member::{KeeperEnd, KeeperEvent, KeeperOrder};
+use super::question::Apart;
 use super::settings::StoreSettings;
 use super::{directory, etcd, zookeeper};
 
@@ -22,13 +23,15 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Opens a keeper. Must be called within a `LocalSet` on a current-thread runtime.
-    pub(super) fn open(settings: &StoreSettings, login: LoginSource) -> Self {
+    /// Opens a keeper in a process of its own. Must be called within a `LocalSet` on a current-thread
+    /// runtime.
+    pub(super) fn open(settings: &StoreSettings, apart: Apart) -> Self {
         let (keeper, end) = Self::with_end();
+        let login = LoginSource::Daemon(apart.questions.clone());
         match settings {
             StoreSettings::ZooKeeper(settings) => zookeeper::keep(settings.clone(), login, end),
             StoreSettings::Etcd(settings) => etcd::keep(settings.clone(), login, end),
-            StoreSettings::Directory(settings) => directory::keep(settings.clone(), end),
+            StoreSettings::Directory(settings) => directory::keep(settings.clone(), apart, end),
         }
         keeper
     }

@@ -71,6 +71,11 @@ pub enum StoreEvent<S = State> {
     /// A process of its own serves the store from now on. Only the daemon's own end of the channel reports
     /// this, once when the process is started, and once when that is ready.
     HalfStarted(HalfStarted),
+    /// Each process after this one, also that of a later daemon, is to be told this. Only the daemon's own
+    /// end of the channel reports this.
+    Remember {
+        memory: String,
+    },
     /// That process is no more. Only the daemon's own end of the channel reports this.
     HalfEnded,
 }
@@ -103,6 +108,7 @@ impl<S> StoreEvent<S> {
             Self::MissedChange { subject } => StoreEvent::MissedChange { subject },
             Self::Degraded { reason } => StoreEvent::Degraded { reason },
             Self::HalfStarted(half) => StoreEvent::HalfStarted(half),
+            Self::Remember { memory } => StoreEvent::Remember { memory },
             Self::HalfEnded => StoreEvent::HalfEnded,
         })
     }
@@ -176,6 +182,7 @@ mod tests {
             StoreEvent::Exposed(Exposure::MoreWritable),
             StoreEvent::Degraded { reason: text() },
             StoreEvent::HalfStarted(HalfStarted { pid: 7, confinement: Some(text()) }),
+            StoreEvent::Remember { memory: text() },
             StoreEvent::HalfEnded,
         ] {
             let (header, blob): (StoreEvent<StateHeader>, _) = event.clone().encode();

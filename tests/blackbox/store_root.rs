@@ -108,6 +108,54 @@ fn a_directory_that_is_missing_at_the_start_is_an_outage_until_it_is_there() {
     expect_back(&sandbox, &daemon, &journal, &["load content"]);
 }
 
+// The mount point of a file system that is mounted late looks like a store in which every node was deleted.
+#[test]
+fn an_empty_mount_point_at_the_start_is_an_outage_and_the_cache_has_an_answer() {
+    let sandbox = Sandbox::directory();
+    sandbox.settings(NEVER);
+    sandbox.nodes.set("/n", "content");
+    let journal = sandbox.journal();
+    let policy = "run_on_delete: true, run_on_load: CHANGED";
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), policy));
+    let mut daemon = sandbox.start();
+    journal.wait_for(&["load content"]);
+    wait_until("the end of the run", || {
+        sandbox.operator(["status"]).finish().text().lines().any(|line| line.contains("success"))
+    });
+    assert_eq!(daemon.stop(), Some(0));
+    let aside = sandbox.root().join("aside");
+    fs::rename(root(&sandbox), &aside).expect("move the store away");
+    fs::create_dir(root(&sandbox)).expect("leave a mount point");
+    let daemon = sandbox.start();
+    expect_outage(&sandbox, "is empty, and another one than before; is its file system not mounted?");
+    let url = sandbox.nodes.url();
+    let found = sandbox.operator(["get", "--cached", "/n", "--store", &url]).finish().expect(0);
+    assert_eq!(found.text(), "content");
+    found.expect_said(&["was last known to be current"]);
+    fs::remove_dir(root(&sandbox)).expect("remove the mount point");
+    fs::rename(&aside, root(&sandbox)).expect("mount the store");
+    expect_back(&sandbox, &daemon, &journal, &["load content"]);
+}
+
+// It is the directory that the last daemon knew.
+#[test]
+fn a_directory_that_is_emptied_while_no_daemon_runs_is_no_outage() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "content");
+    let journal = watching_deletion(&sandbox);
+    let mut daemon = sandbox.start();
+    journal.wait_for(&["load content"]);
+    wait_until("the end of the run", || {
+        sandbox.operator(["status"]).finish().text().lines().any(|line| line.contains("success"))
+    });
+    assert_eq!(daemon.stop(), Some(0));
+    sandbox.nodes.remove("/n");
+    let daemon = sandbox.start();
+    journal.wait_for(&["load content", "deleted "]);
+    assert_eq!(problems(&sandbox), "");
+    assert!(daemon.log_lines(&["not connected"]).is_empty());
+}
+
 #[test]
 fn a_file_in_place_of_the_directory_is_an_outage() {
     let sandbox = Sandbox::directory();

@@ -102,7 +102,7 @@ impl<'a> Holder<'a> {
     pub async fn hold(mut self, settings: StoreSettings, mut signals: UnboundedReceiver<Arrived>) -> Exit {
         let options = HalfOptions { program: "/proc/self/exe".into(), memory: Some(STORE_MEMORY) };
         // If this process is killed, nobody would see the end of the command.
-        self.keeper = Some(open_keeper(settings, options, AtEnd::Withdraw)?);
+        self.keeper = Some(open_keeper(settings, options, AtEnd::Withdraw, None)?);
         if let Err(failure) = self.start_command() {
             self.withdraw().await;
             print_error(format_args!("twitcher: {}", failure.reason));

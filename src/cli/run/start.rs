@@ -30,7 +30,7 @@ use crate::control::routes::Routes;
 use crate::control::server;
 use crate::control::status::problems;
 use crate::daemon::systemd::Systemd;
-use crate::daemon::{self, FinalStatus, Setup, Stores, Until};
+use crate::daemon::{self, FinalStatus, Setup, Stores, Until, ledger_name};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
 use crate::model::{LogFormat, StoreName};
@@ -194,7 +194,7 @@ fn serve(
     if options.ledger_reset {
         reset_ledger(&settings.state_dir, &log)?;
     }
-    let ledger = Ledger::open(&settings.state_dir)?;
+    let mut ledger = Ledger::open(&settings.state_dir)?;
     let looks = upkeep.map(|upkeep| upkeep.start(log.clone(), ledger.dir_in_use()));
     let cache = Cache::open(&settings.state_dir, settings.cache_size, &log);
     let (asked, requests) = server::requests();
@@ -208,7 +208,8 @@ fn serve(
     let keeper_options = half_options.clone();
     let ended: io::Result<_> = block_on(async {
         let (default, named) = (settings.default_store, settings.named_stores);
-        let stores = Stores::open(default, named, Some(half_options), cache.as_ref());
+        let memory_of = |store: &str| ledger.memory(store);
+        let stores = Stores::open(default, named, Some(half_options), cache.as_ref(), memory_of);
         let (config_sender, config_changes) = unbounded_channel();
         let loader = files::start(
             options.config_path.clone(),
@@ -233,10 +234,12 @@ fn serve(
             spawner,
             slots,
             stores,
-            open_keeper: Box::new(move |name| {
+            open_keeper: Box::new(move |name, ledger| {
                 let settings = keepers_of.get(name).ok_or("there is no such store")?;
+                let known = settings.identity().map(|identity| ledger_name(name, &identity));
+                let memory = known.and_then(|known| ledger.memory(&known));
                 // What this daemon leaves when it is killed, the next one takes over.
-                let opened = open_keeper(settings.clone(), keeper_options.clone(), AtEnd::Leave);
+                let opened = open_keeper(settings.clone(), keeper_options.clone(), AtEnd::Leave, memory);
                 opened.map_err(|error| error.to_string())
             }),
             loader,

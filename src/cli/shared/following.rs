@@ -49,7 +49,10 @@ impl Following {
                 // The observation came before this event.
                 StoreEvent::MissedChange { .. } => {}
                 // Only the daemon reports this.
-                StoreEvent::Exposed(_) | StoreEvent::HalfStarted(_) | StoreEvent::HalfEnded => {}
+                StoreEvent::Exposed(_)
+                | StoreEvent::HalfStarted(_)
+                | StoreEvent::Remember { .. }
+                | StoreEvent::HalfEnded => {}
                 // The node that is watched tells more.
                 StoreEvent::RootFound => {}
             }
@@ -114,6 +117,7 @@ async fn first_connection(settings: &StoreSettings, store: &mut StoreChannel) ->
                     | StoreEvent::RootFound
                     | StoreEvent::Exposed(_)
                     | StoreEvent::HalfStarted(_)
+                    | StoreEvent::Remember { .. }
                     | StoreEvent::HalfEnded
                     | StoreEvent::MissedChange { .. }
                     | StoreEvent::Degraded { .. },

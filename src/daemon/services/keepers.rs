@@ -1,9 +1,9 @@
 //! The keepers of the stores in which members are announced.
 //!
-//! A keeper is opened when the first member of its store is to be announced, and ends when no service of that
-//! store is left, or with the daemon. It announces, renews and tries again by itself. Only what it holds
-//! members by, its *owner*, has to outlive the daemon: what a former owner of this host left behind is
-//! replaced, and not left alone.
+//! A keeper is opened when the first service of its store is loaded, so that its process runs and has a
+//! session before the first check succeeds. It ends when no service of that store is left, or with the
+//! daemon. It announces, renews and tries again by itself. Only what it holds members by, its *owner*, has to
+//! outlive the daemon: what a former owner of this host left behind is replaced, and not left alone.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::ServiceId;
 use super::claims::{Claim, Claims, Release};
+use crate::ledger::Ledger;
 use crate::model::{Holder, Member, MemberName, NodePath, StoreName};
 use crate::service::Report;
 use crate::store::{self, KeeperEvent, KeeperLink, KeeperOrder, KeeperProcess};
@@ -28,8 +29,9 @@ const EVENT_QUEUE: usize = 64;
 /// How long the end of all keepers is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Opens the keeper of a store. An error says why there is none, with the remedy.
-pub type OpenKeeper = Box<dyn FnMut(&StoreName) -> Result<KeeperLink, String>>;
+/// Opens the keeper of a store, which the ledger may know from before. An error says why there is none, with
+/// the remedy.
+pub type OpenKeeper = Box<dyn FnMut(&StoreName, &mut Ledger) -> Result<KeeperLink, String>>;
 
 /// What a keeper tells that concerns the store, or a service.
 pub enum KeeperNews {
@@ -96,16 +98,31 @@ impl Keepers {
         }
     }
 
+    /// Opens the keeper of a store, if it is not open. An error says why there is none.
+    pub fn open(&mut self, store: &StoreName, ledger: &mut Ledger) -> Result<(), String> {
+        if !self.keepers.contains_key(store) {
+            let link = (self.open)(store, ledger)?;
+            self.follow(store.clone(), link);
+        }
+        Ok(())
+    }
+
+    /// The stores whose keepers are open.
+    pub fn stores(&self) -> Vec<StoreName> {
+        self.keepers.keys().cloned().collect()
+    }
+
     /// Has the keeper of its store announce a member for a service. `name_of` names other services.
     pub fn announce(
         &mut self,
         service: ServiceId,
         member: &Arc<Member>,
+        ledger: &mut Ledger,
         name_of: impl Fn(ServiceId) -> String,
     ) {
         let name = member.name.clone();
         match self.claims.announce(service, member) {
-            Claim::Granted => self.order_announcement(service, member),
+            Claim::Granted => self.order_announcement(service, member, ledger),
             Claim::HeldBy(other) => {
                 let holder = Holder::Service(name_of(other).into());
                 self.own.push((service, name, Report::Conflict { holder }));
@@ -113,41 +130,38 @@ impl Keepers {
         }
     }
 
-    fn order_announcement(&mut self, service: ServiceId, member: &Member) {
+    fn order_announcement(&mut self, service: ServiceId, member: &Member, ledger: &mut Ledger) {
         let Member { name, data, acl } = member;
         let now = SystemTime::now();
         let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let millis = u64::try_from(millis).unwrap_or(u64::MAX);
         let data = data.fill(std::process::id(), &local_time(now), millis);
         let order = KeeperOrder::Announce(store::Member { path: name.path.clone(), data, acl: *acl });
-        if let Err(reason) = self.order(&name.store, order) {
+        if let Err(reason) = self.order(&name.store, order, ledger) {
             self.own.push((service, name.clone(), Report::Waiting { reason: reason.into() }));
         }
     }
 
     /// Has the keeper withdraw a member.
-    pub fn withdraw(&mut self, service: ServiceId, name: &MemberName) {
+    pub fn withdraw(&mut self, service: ServiceId, name: &MemberName, ledger: &mut Ledger) {
         match self.claims.withdraw(service, name) {
             Release::OnlyWaited => self.own.push((service, name.clone(), Report::Withdrawn)),
             Release::Released { next } => {
                 let order = KeeperOrder::Withdraw(name.path.clone());
-                if self.order(&name.store, order).is_err() {
+                if self.order(&name.store, order, ledger).is_err() {
                     self.claims.withdrawn(name);
                     self.own.push((service, name.clone(), Report::Withdrawn));
                 }
                 if let Some((next, member)) = next {
-                    self.order_announcement(next, &member);
+                    self.order_announcement(next, &member, ledger);
                 }
             }
         }
     }
 
     /// Gives an order to the keeper of a store, which is opened if it is not open.
-    fn order(&mut self, store: &StoreName, order: KeeperOrder) -> Result<(), String> {
-        if !self.keepers.contains_key(store) {
-            let link = (self.open)(store)?;
-            self.follow(store.clone(), link);
-        }
+    fn order(&mut self, store: &StoreName, order: KeeperOrder, ledger: &mut Ledger) -> Result<(), String> {
+        self.open(store, ledger)?;
         if let Some(keeper) = self.keepers.get(store) {
             // It ends only when its orders do.
             let _ = keeper.orders.send(order);

@@ -1,5 +1,6 @@
 //! What the cores of services ask for, done; and what happens to checks and members, told to them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -70,7 +71,24 @@ impl ServicePerformer<'_> {
                 }
             }
         }
+        self.match_keepers();
         count
+    }
+
+    /// Opens the keepers of all stores in which services have members: a process and a session take longer
+    /// than an announcement. Ends those that no service needs any more.
+    fn match_keepers(&mut self) {
+        if !self.is_dry_run {
+            let services = self.services.registered().map(|(_, entry)| entry.spec());
+            let stores: BTreeSet<StoreName> = services.map(|spec| spec.member.name.store.clone()).collect();
+            for store in stores {
+                // If there can be none, the announcement says so.
+                let _ = self.keepers.open(&store, self.persist.ledger_mut());
+            }
+        }
+        for store in self.keepers.stores() {
+            self.end_unused_keeper(&store);
+        }
     }
 
     fn remove(&mut self, key: &WatchKey) {
@@ -113,9 +131,9 @@ impl ServicePerformer<'_> {
                 let services = &*self.services;
                 let name =
                     |other| services.get(other).map_or_else(String::new, |it| it.spec().id.to_string());
-                self.keepers.announce(id, &member, name);
+                self.keepers.announce(id, &member, self.persist.ledger_mut(), name);
             }
-            Effect::Withdraw(name) => self.keepers.withdraw(id, &name),
+            Effect::Withdraw(name) => self.keepers.withdraw(id, &name, self.persist.ledger_mut()),
             Effect::Turned { is_well, why } => said(ServiceReport::Turned { is_well, why: why.as_deref() }),
             Effect::Unstartable { why } => said(ServiceReport::Unstartable { why: &why }),
             Effect::Startable => said(ServiceReport::Startable),

@@ -44,7 +44,7 @@ impl Bench {
     fn new(directory: &Path) -> Self {
         let (log, clock, far) = (reporter(), Clock::start(), Far::default());
         let opened = far.clone();
-        let open = move |_: &StoreName| {
+        let open = move |_: &StoreName, _: &mut Ledger| {
             let (orders, taken) = unbounded_channel();
             let (told, events) = channel(8);
             *opened.borrow_mut() = Some((taken, told));

@@ -99,7 +99,7 @@ fn a_store_that_has_much_to_say_keeps_none_waiting() {
     let subject = |path: &str| Subject { path: NodePath::parse(path).unwrap(), facet: Facet::Data };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let mut stores = Stores::open(settings(root.path()), quiet, None, None);
+        let mut stores = Stores::open(settings(root.path()), quiet, None, None, |_| None);
         // More events than the channel has room for.
         for number in 0..3000 {
             stores[&StoreName::default()].join(WatchId(number), &subject(&format!("/{number}")), None);

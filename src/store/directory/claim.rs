@@ -14,18 +14,24 @@ use tokio::time::Instant;
 use super::claim_file::{claim_of, open, read_claim, write_claim};
 use super::client::DirectoryClient;
 use super::file;
-use super::root;
+use super::root::{Look, Root, is_empty};
 use super::settings::DirectorySettings;
+use super::successor::Successor;
 use crate::content;
 use crate::model::NodePath;
 use crate::store::client_error::{ClientError, Right};
 use crate::store::member::{Found, Member, Stamp, Write, Wrote};
+use crate::store::question::Apart;
 
 /// How often a claim is written in a session timeout. One that comes late must not end a member.
 const BEATS: u32 = 3;
 
 pub(super) struct Claims {
     client: DirectoryClient,
+    root: Root,
+    successor: Successor,
+    /// Whether the directory had any entry when it was looked at last.
+    had_nodes: bool,
     /// Who holds the locks of this process.
     owner: String,
     /// How long the members outlive this process.
@@ -47,19 +53,47 @@ struct State {
 }
 
 impl Claims {
-    pub(super) fn new(settings: &DirectorySettings) -> Self {
+    pub(super) fn new(settings: &DirectorySettings, apart: &Apart) -> Self {
         let host = nix::sys::utsname::uname();
         let host = host.map(|name| name.nodename().to_string_lossy().into_owned()).unwrap_or_default();
         // A process id is used again.
         let number = fastrand::u64(..);
         let owner = format!("{host}:{}:{number:016x}", std::process::id());
-        Self {
-            client: DirectoryClient::new(settings),
+        let client = DirectoryClient::new(settings);
+        let path = std::path::absolute(client.root()).unwrap_or_else(|_| client.root().to_owned());
+        let mut claims = Self {
+            client,
+            root: Root::new(path, Some(apart)),
+            successor: Successor::new(Some(apart)),
+            had_nodes: false,
             owner,
             timeout: settings.session_timeout,
             beat_at: Instant::now(),
             held: HashMap::new(),
             seen: HashMap::new(),
+        };
+        // A directory that takes the place of this one is known as another from now on. Each write looks
+        // again, and says what is wrong.
+        let _ = claims.require_root();
+        claims
+    }
+
+    /// Refuses a directory that is missing, as who watches does: its name may be a mistake. A mount point
+    /// without its file system is refused as well. A member in it would not be seen by others, and who
+    /// watches would take the mount point for the store.
+    fn require_root(&mut self) -> Result<(), String> {
+        let look = self.root.look(self.had_nodes);
+        if let Look::Same | Look::Another = look {
+            self.had_nodes = !is_empty(self.root.path());
+        }
+        self.successor.remember(&mut self.root, self.had_nodes);
+        match look {
+            Look::Same | Look::Another => Ok(()),
+            Look::Away(reason) => Err(reason),
+            Look::BeyondReach => {
+                let path = self.root.path().display();
+                Err(format!("{path} is another directory now, to which another process will write"))
+            }
         }
     }
 
@@ -143,8 +177,7 @@ impl Claims {
     async fn try_to_write(&mut self, path: &NodePath, write: Write) -> Result<Wrote, ClientError> {
         let file = self.client.locate(path)?;
         let failed = |right| move |error: io::Error| (right, error);
-        // A directory that is missing is an outage, as it is for who watches. Its name may be a mistake.
-        if let Err(reason) = root::usable(self.client.root()) {
+        if let Err(reason) = self.require_root() {
             return Ok(Wrote::Refused(reason));
         }
         let _store = self.client.lock(path).await?;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::claim::Claims;
 use super::settings::DirectorySettings;
 use crate::store::member::{Effect, KeeperEnd, KeeperEvent, KeeperOrder, Presence};
+use crate::store::question::Apart;
 
 /// How often the members are looked at. The lock of a keeper that dies tells nobody.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -22,11 +23,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 struct Closed;
 
 /// Starts the task that keeps members. Must be called within a `LocalSet` on a current-thread runtime.
-pub(crate) fn keep(settings: DirectorySettings, end: KeeperEnd) {
+pub(crate) fn keep(settings: DirectorySettings, apart: Apart, end: KeeperEnd) {
     tokio::task::spawn_local(async move {
         let mut keeping = Keeping {
             url: settings.url.to_string(),
-            claims: Claims::new(&settings),
+            claims: Claims::new(&settings, &apart),
             presence: Presence::default(),
             orders: end.orders,
             events: end.events,

@@ -19,7 +19,7 @@ pub(super) struct Root {
     /// Whether a former process saw nodes in the known directory, until this one knows by itself.
     had_nodes: bool,
     /// What the next process is told, if it takes the place of this one.
-    remembered: Option<(Option<Identity>, bool)>,
+    remembered: Option<Memory>,
     /// The only directory that this process may read, if it runs apart from the daemon. The inner `None` is
     /// one that did not exist.
     permitted: Option<Option<Access>>,
@@ -28,6 +28,9 @@ pub(super) struct Root {
 /// The device, the inode and the time of creation, where the file system knows that. A file system may use an
 /// inode again at once.
 pub(super) type Identity = (u64, u64, Option<SystemTime>);
+
+/// What a process has the next one told: the known directory, and whether it had nodes.
+type Memory = (Option<Identity>, bool);
 
 /// The device and the inode of a directory, and the user and the group that own it. A process that runs apart
 /// reads only this directory, as this user.
@@ -94,6 +97,10 @@ impl Root {
         if self.known == Some(found) {
             return Look::Same;
         }
+        if self.known.is_some_and(|known| is_same(known, found)) {
+            self.known = Some(found);
+            return Look::Another;
+        }
         if self.known.is_some() && is_empty(&self.path) && (self.had_nodes || had_nodes) {
             return Look::Away(format!(
                 "cannot use directory {path}: it is empty, and another one than before; is its file system \
@@ -134,8 +141,24 @@ fn access(path: &Path) -> Option<Access> {
 /// No directory has the inode 0.
 const CLOSED: Access = (0, 0, 0, 0);
 
+/// Disks are numbered as they come, so that the device of a directory says nothing after a reboot. No device
+/// has this number.
+const ANY_DEVICE: u64 = 0;
+
+/// Returns what the first process of a daemon is told of what the last one of a former daemon knew.
+pub(in crate::store) fn of_former_daemon(memory: &str) -> Option<String> {
+    let (known, had_nodes): Memory = serde_json::from_str(memory).ok()?;
+    let known = known.map(|(_, inode, created)| (ANY_DEVICE, inode, created));
+    serde_json::to_string(&(known, had_nodes)).ok()
+}
+
+/// Whether the directory that a former daemon knew is this one.
+fn is_same(known: Identity, found: Identity) -> bool {
+    known.0 == ANY_DEVICE && (known.1, known.2) == (found.1, found.2)
+}
+
 /// Returns true if the directory has no entries at all, not even hidden ones.
-fn is_empty(path: &Path) -> bool {
+pub(super) fn is_empty(path: &Path) -> bool {
     fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
@@ -213,6 +236,30 @@ mod tests {
         replaced("two");
         let mut third = Root::new(path.clone(), Some(&apart(memory)));
         assert_eq!(third.look(false), Look::Another, "the second had no nodes");
+    }
+
+    #[test]
+    fn what_a_former_daemon_saw_is_believed_of_any_device() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, aside) = (directory.path().join("nodes"), directory.path().join("aside"));
+        let apart = |memory| Apart { questions: unbounded_channel().0, memory };
+        fs::create_dir(&path).unwrap();
+        let mut first = Root::new(path.clone(), Some(&apart(None)));
+        assert_eq!(first.look(false), Look::Another);
+        let memory = of_former_daemon(&first.news_to_remember(true).unwrap()).unwrap();
+        let next = || Root::new(path.clone(), Some(&apart(Some(memory.clone()))));
+        let mut emptied = next();
+        assert_eq!(emptied.look(false), Look::Another, "it was emptied meanwhile");
+        assert_eq!(emptied.look(false), Look::Same);
+        fs::rename(&path, &aside).unwrap();
+        fs::create_dir(&path).unwrap();
+        let mut unmounted = next();
+        assert!(away(unmounted.look(false)).contains("is empty, and another one"));
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+        assert_eq!(unmounted.look(false), Look::BeyondReach, "it began in another one");
+        assert_eq!(next().look(false), Look::Another);
+        assert_eq!(of_former_daemon("no memory"), None);
     }
 
     #[test]

@@ -323,7 +323,7 @@ impl Half {
             }
             StoreEvent::Exposed(Exposure::MoreWritable) => FromHalf::MoreWritable,
             // Only the daemon's end says this.
-            StoreEvent::HalfStarted(_) | StoreEvent::HalfEnded => return Ok(()),
+            StoreEvent::HalfStarted(_) | StoreEvent::Remember { .. } | StoreEvent::HalfEnded => return Ok(()),
         };
         self.say(&message, &Blob::default())
     }

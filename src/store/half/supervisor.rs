@@ -28,6 +28,7 @@ use super::socket::{ReceiveError, Received};
 use super::starter::{HalfOptions, Started, Starter};
 use super::task::Task;
 use crate::store::channel::{StoreChannel, StoreEnd};
+use crate::store::directory::of_former_daemon;
 use crate::store::message::{HalfStarted, StoreCommand, StoreEvent};
 use crate::store::settings::StoreSettings;
 use crate::sys::{Alarm, die_first, watch_process};
@@ -43,6 +44,11 @@ const MOVED_PAUSE: Duration = Duration::from_millis(50);
 /// How often it may look at another directory at once, and how often once more.
 const MAX_MOVES: usize = 8;
 const MOVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often it may have the next daemon told something at once, and how often once more: each is written to
+/// the ledger. What is beyond that is told the next processes alone.
+const MAX_MEMORIES: usize = 16;
+const MEMORY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why there is no half while that is too often.
 const MOVES_AGAIN_AND_AGAIN: &str = "the directory of this store is another one again and again, and each is \
@@ -62,12 +68,15 @@ pub(super) const MAX_LINGERING: usize = 3;
 
 /// Opens a channel to a store that runs in a process of its own. Must be called within a `LocalSet` on a
 /// current-thread runtime. A store that cannot be reached is no error, nor is a process that cannot be
-/// started: `Disconnected` reports it, and it is tried again.
-pub fn open(settings: StoreSettings, options: HalfOptions) -> StoreChannel {
+/// started: `Disconnected` reports it, and it is tried again. `memory` is what a former daemon's process
+/// asked to remember.
+pub fn open(settings: StoreSettings, options: HalfOptions, memory: Option<String>) -> StoreChannel {
     let (channel, end) = StoreChannel::with_room(EVENT_QUEUE);
+    let memory = memory.as_deref().and_then(of_former_daemon);
     spawn_local(async move {
+        let mut supervisor = Supervisor { memory, ..Supervisor::new(settings, options, end) };
         // The daemon closed the channel.
-        let Err(Closed) = Supervisor::new(settings, options, end).run().await;
+        let Err(Closed) = supervisor.run().await;
     });
     channel
 }
@@ -103,6 +112,7 @@ pub(super) struct Supervisor {
     hearing: Hearing,
     misfortune: Misfortune,
     moves: Budget,
+    memories: Budget,
     login: LoginReader,
     disposal: Disposal,
     /// Each process that was killed, and has not ended, holds this as well.
@@ -125,6 +135,7 @@ impl Supervisor {
             end,
             misfortune: Misfortune::new(),
             moves: Budget::new(MOVE_INTERVAL, Instant::now()),
+            memories: Budget::new(MEMORY_INTERVAL, Instant::now()),
             login: LoginReader::default(),
             disposal: Disposal::default(),
             lingering: Rc::default(),
@@ -390,8 +401,13 @@ impl Supervisor {
                     return Ok(None);
                 }
                 Heard::Remember(memory) => {
-                    self.memory = Some(memory);
-                    return Ok(None);
+                    self.memory = Some(memory.clone());
+                    let now = Instant::now();
+                    if !self.memories.wait(now, MAX_MEMORIES).is_zero() {
+                        return Ok(None);
+                    }
+                    self.memories.spend(now);
+                    StoreEvent::Remember { memory }
                 }
                 Heard::Moved => return Err(Ending::Moved),
             };

@@ -1,7 +1,7 @@
 //! Members in a directory store whose place is not as it should be.
 
-use super::{data, said, service, wait_for_member, wait_for_state};
-use crate::harness::{Sandbox, command, wait_until};
+use super::{data, look_at, said, service, wait_for_member, wait_for_state};
+use crate::harness::{Sandbox, command, exec, wait_until, watch};
 
 // As for watches, a directory that is missing is an outage: its name may be a mistake, or its file system is
 // not mounted.
@@ -31,6 +31,44 @@ fn a_directory_that_is_missing_is_said_and_not_made_and_the_member_comes_with_it
     assert!(member.exists());
     assert_eq!(daemon.stop(), Some(0));
     assert!(!member.exists());
+}
+
+// Others would not see a member there, and who watches would take the mount point for the store, with all
+// nodes deleted.
+#[test]
+fn no_member_is_written_into_an_empty_mount_point() {
+    let sandbox = &Sandbox::directory();
+    let (nodes, aside) = (sandbox.root().join("nodes"), sandbox.root().join("aside"));
+    sandbox.nodes.set("/n", "content");
+    let journal = sandbox.journal();
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), "run_on_delete: true"));
+    sandbox.config("web.twc", service(""));
+    let mut daemon = sandbox.start();
+    journal.wait_for(&["load content"]);
+    wait_for_state(sandbox, "web.twc-1", "announced");
+    std::fs::rename(&nodes, &aside).expect("take it away");
+    std::fs::create_dir(&nodes).expect("leave a mount point");
+    let is_left_alone = || {
+        wait_until("the member to wait", || {
+            let it = look_at(sandbox, "web.twc-1");
+            it["state"] == "waiting"
+                && it["error"].as_str().is_some_and(|error| error.contains("not mounted?"))
+        });
+        assert_eq!(std::fs::read_dir(&nodes).expect("list it").count(), 0);
+    };
+    is_left_alone();
+    // The next daemon knows which directory it was.
+    daemon.kill();
+    let mut daemon = sandbox.start();
+    is_left_alone();
+    std::fs::remove_dir(&nodes).expect("remove the mount point");
+    std::fs::rename(&aside, &nodes).expect("mount it");
+    wait_for_state(sandbox, "web.twc-1", "announced");
+    sandbox.nodes.set("/n", "last");
+    journal.wait_for_last("changed last");
+    assert!(!journal.lines().contains(&"deleted ".to_owned()), "{:?}", journal.lines());
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(sandbox.nodes.get("/services/web/h:1"), None);
 }
 
 // The command in the message removes the node, and then the member comes.

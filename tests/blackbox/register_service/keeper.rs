@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::{MEMBER, data, said, service, wait_for_absence, wait_for_member, wait_for_state};
+use super::{
+    MEMBER, checked, data, said, service, set_well, wait_for_absence, wait_for_member, wait_for_state,
+};
 use crate::harness::control::get;
 use crate::harness::wait::throughout;
 use crate::harness::{
@@ -132,6 +134,30 @@ fn a_daemon_without_services_has_no_keeper() {
     sandbox.config("web.twc", service(""));
     wait_for_member(sandbox);
     keeper(&daemon);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+// "A member is announced within one round trip of its check succeeding": its process and its session are there
+// by then.
+#[test]
+fn a_keeper_is_there_before_the_first_check_succeeds_and_ends_with_a_service_that_never_was_well() {
+    let sandbox = &Sandbox::directory();
+    sandbox.config("web.twc", checked(sandbox, "fall: 1"));
+    let mut daemon = sandbox.start();
+    wait_for_state(sandbox, "web.twc-1", "failing");
+    daemon.wait_for_log(&["members are held by"]);
+    let first = keeper(&daemon);
+    set_well(sandbox, true);
+    wait_for_state(sandbox, "web.twc-1", "announced");
+    assert_eq!(keeper(&daemon).0, first.0);
+    set_well(sandbox, false);
+    wait_for_state(sandbox, "web.twc-1", "failing");
+    sandbox.remove_config("web.twc");
+    wait_until("the keeper to end", || !first.is_alive() && daemon.process().keepers().is_empty());
+    sandbox.config("web.twc", checked(sandbox, "fall: 1"));
+    let second = keeper(&daemon);
+    sandbox.remove_config("web.twc");
+    wait_until("the keeper to end", || !second.is_alive() && daemon.process().keepers().is_empty());
     assert_eq!(daemon.stop(), Some(0));
 }
 

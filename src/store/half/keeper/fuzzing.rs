@@ -32,13 +32,13 @@ pub async fn with_played_keeper<F: Future<Output = ()>>(
     let (ordering, ordered) = unbounded_channel();
     let (told, mut events) = channel(EVENT_QUEUE);
     let options = HalfOptions { program: "/nonexistent".into(), memory: None };
-    let mut supervisor = Supervisor::new(settings, options, AtEnd::Leave, ordered, told);
+    let mut supervisor = Supervisor::new(settings, options, AtEnd::Leave, None, ordered, told);
     for order in orders {
         // The supervisor takes them below.
         let _ = ordering.send(order);
     }
     let disposal = supervisor.disposal.clone();
-    let mut conversation = Conversation::begin(ours, &supervisor.settings, AtEnd::Leave, disposal)?;
+    let mut conversation = Conversation::begin(ours, &supervisor.settings, AtEnd::Leave, None, disposal)?;
     let talk = async move {
         let peer = Peer { pid: nix::unistd::getpid(), user: "nobody", end: None };
         let ended = supervisor.talk(&mut conversation, &peer).await;
@@ -85,7 +85,7 @@ pub async fn with_played_orders(
 }
 
 async fn hear(ours: OwnedFd, keeper: Keeper) -> Result<(), Box<dyn Error>> {
-    let (_, at_end) = first_message(&ours)?;
+    let (_, at_end, _) = first_message(&ours)?;
     let (_questions, asked) = unbounded_channel();
     Process::new(Socket::new(ours)?).run(keeper, asked, Root::none(), at_end).await
 }

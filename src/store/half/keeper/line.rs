@@ -37,6 +37,7 @@ impl Conversation {
         socket: OwnedFd,
         settings: &StoreSettings,
         at_end: AtEnd,
+        memory: Option<String>,
         disposal: Disposal,
     ) -> io::Result<Self> {
         let mut conversation = Self {
@@ -50,7 +51,7 @@ impl Conversation {
             is_deaf: false,
         };
         let settings = serde_json::to_vec(&settings.without_secrets())?;
-        conversation.say(&ToKeeper::Start { at_end }, settings)?;
+        conversation.say(&ToKeeper::Start { at_end, memory }, settings)?;
         Ok(conversation)
     }
 
@@ -121,7 +122,11 @@ impl Conversation {
         }
         match &message {
             FromKeeper::Ready { .. } if self.is_ready => Err(Violation::Order("that it is ready")),
-            FromKeeper::Ready { confinement } if confinement.len() > MAX_TEXT => Err(Violation::Text),
+            FromKeeper::Ready { confinement: text } | FromKeeper::Remember { memory: text }
+                if text.len() > MAX_TEXT =>
+            {
+                Err(Violation::Text)
+            }
             FromKeeper::Ready { .. } => {
                 self.is_ready = true;
                 Ok(message)
@@ -131,9 +136,11 @@ impl Conversation {
             FromKeeper::NeedsLogin if std::mem::replace(&mut self.awaits_login, true) => {
                 Err(Violation::Order("that it needs the login"))
             }
-            FromKeeper::Pong | FromKeeper::NeedsLogin | FromKeeper::Event(_) | FromKeeper::Moved => {
-                Ok(message)
-            }
+            FromKeeper::Pong
+            | FromKeeper::NeedsLogin
+            | FromKeeper::Remember { .. }
+            | FromKeeper::Event(_)
+            | FromKeeper::Moved => Ok(message),
         }
     }
 }

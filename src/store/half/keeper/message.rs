@@ -12,9 +12,11 @@ pub(super) const MAX_OWNER: usize = 256;
 /// What the process is told. It is never told a path to run, nor an identity.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ToKeeper {
-    /// What the store is; the body has its settings, without secrets. Comes first, and once.
+    /// What the store is; the body has its settings, without secrets. `memory` is what a process before this
+    /// one asked to [remember](FromKeeper::Remember). Comes first, and once.
     Start {
         at_end: AtEnd,
+        memory: Option<String>,
     },
     /// The answer to [`FromKeeper::NeedsLogin`]: the body has the login with its secrets, or this is why
     /// there is none.
@@ -50,6 +52,10 @@ pub(super) enum FromKeeper {
     },
     Pong,
     NeedsLogin,
+    /// Tell this to each process after this one.
+    Remember {
+        memory: String,
+    },
     Event(KeeperEvent),
     /// The directory of the store is another one, which another process must write to.
     Moved,

@@ -22,10 +22,9 @@ use crate::store::half::serve::{extend, first, open, runtime};
 use crate::store::half::socket::{Packet, ReceiveError, Socket, packets};
 use crate::store::half::task::{AtEnd, Task};
 use crate::store::keeper::Keeper;
-use crate::store::login_source::LoginSource;
 use crate::store::member::{KeeperEvent, KeeperOrder, Member};
 use crate::store::memory;
-use crate::store::question::{LoginReply, Question};
+use crate::store::question::{Apart, LoginReply, Question};
 use crate::store::settings::StoreSettings;
 use crate::sys::name_unix_sockets;
 
@@ -39,7 +38,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Keeps members in the store that the other end of `socket` names, until that is closed.
 pub fn serve(socket: OwnedFd) -> Result<(), Box<dyn Error>> {
     SigSet::from_iter(IGNORED).thread_block()?;
-    let (settings, at_end) = first_message(&socket)?;
+    let (settings, at_end, memory) = first_message(&socket)?;
     let runtime = runtime()?;
     memory::heed_limits();
     name_unix_sockets();
@@ -47,7 +46,7 @@ pub fn serve(socket: OwnedFd) -> Result<(), Box<dyn Error>> {
     let confinement = sandbox::enter(&settings, Task::Keep(at_end))?;
     let served = LocalSet::new().block_on(&runtime, async {
         let (questions, asked) = unbounded_channel();
-        let keeper = Keeper::open(&settings, LoginSource::Daemon(questions));
+        let keeper = Keeper::open(&settings, Apart { questions, memory });
         let mut process = Process::new(Socket::new(socket)?);
         process.say(&FromKeeper::Ready { confinement })?;
         process.run(keeper, asked, root, at_end).await
@@ -57,10 +56,14 @@ pub fn serve(socket: OwnedFd) -> Result<(), Box<dyn Error>> {
     served
 }
 
-pub(super) fn first_message(socket: &OwnedFd) -> Result<(StoreSettings, AtEnd), Box<dyn Error>> {
+/// What the keeper is told first: its store, what becomes of the members in the end, and what former keepers
+/// asked to remember.
+type Start = (StoreSettings, AtEnd, Option<String>);
+
+pub(super) fn first_message(socket: &OwnedFd) -> Result<Start, Box<dyn Error>> {
     let (message, body) = first(socket, |message| *message == ToKeeper::More)?;
     match message {
-        ToKeeper::Start { at_end } => Ok((serde_json::from_slice(&body)?, at_end)),
+        ToKeeper::Start { at_end, memory } => Ok((serde_json::from_slice(&body)?, at_end, memory)),
         other => Err(format!("{other:?} came first").into()),
     }
 }
@@ -178,8 +181,9 @@ impl Process {
                 }
                 Ok(())
             }
-            // A keeper follows nothing.
-            Question::Remember(_) | Question::Moved(_) => Ok(()),
+            Question::Remember(memory) => self.say(&FromKeeper::Remember { memory: bounded(memory) }),
+            // A keeper follows nothing. Its own process looks where the directory is.
+            Question::Moved(_) => Ok(()),
         }
     }
 

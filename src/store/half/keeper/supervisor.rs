@@ -18,6 +18,7 @@ use super::line::Conversation;
 use super::message::{FromKeeper, ToKeeper};
 use super::standing::Standing;
 use crate::store::client_error::ClientError;
+use crate::store::directory::of_former_daemon;
 use crate::store::half::budget::Budget;
 use crate::store::half::conduct::Violation;
 use crate::store::half::disposal::Disposal;
@@ -69,14 +70,21 @@ pub struct KeeperProcess {
 /// Starts a keeper in a process of its own. Must be called within a `LocalSet` on a current-thread runtime.
 ///
 /// A store that cannot be reached is no error, nor is a process that cannot be started: `Disconnected` tells
-/// of it, and it is tried again.
-pub fn open(settings: StoreSettings, options: HalfOptions, at_end: AtEnd) -> Result<KeeperLink, ClientError> {
+/// of it, and it is tried again. `memory` is what a process of a former daemon asked to
+/// [remember](StoreEvent::Remember).
+pub fn open(
+    settings: StoreSettings,
+    options: HalfOptions,
+    at_end: AtEnd,
+    memory: Option<String>,
+) -> Result<KeeperLink, ClientError> {
     if settings.is_readonly() {
         return Err(ClientError::ReadOnly { store: settings.to_string() });
     }
     let (orders, ordered) = unbounded_channel();
     let (told, events) = channel(EVENT_QUEUE);
-    let mut supervisor = Supervisor::new(settings, options, at_end, ordered, told);
+    let memory = memory.as_deref().and_then(of_former_daemon);
+    let mut supervisor = Supervisor::new(settings, options, at_end, memory, ordered, told);
     let process = supervisor.process.clone();
     spawn_local(async move {
         let Err(Closed) = supervisor.run().await;
@@ -99,6 +107,8 @@ pub(super) struct Supervisor {
     pub(super) standing: Standing,
     outage: Outage,
     misfortune: Misfortune,
+    /// What each next process is told of the former ones.
+    pub(super) memory: Option<String>,
     /// What processes may still say.
     news: Budget,
     login: LoginReader,
@@ -116,6 +126,7 @@ impl Supervisor {
         settings: StoreSettings,
         options: HalfOptions,
         at_end: AtEnd,
+        memory: Option<String>,
         orders: UnboundedReceiver<KeeperOrder>,
         events: Sender<KeeperEvent>,
     ) -> Self {
@@ -129,6 +140,7 @@ impl Supervisor {
             standing: Standing::default(),
             outage: Outage::default(),
             misfortune: Misfortune::new(),
+            memory,
             news: Budget::new(NEWS_INTERVAL, Instant::now()),
             login: LoginReader::default(),
             disposal: Disposal::default(),
@@ -238,7 +250,8 @@ impl Supervisor {
         self.process.set(KeeperProcess { pid: Some(pid.as_raw().cast_unsigned()), ..self.process.get() });
         die_first(pid);
         let peer = Peer { pid, user: &user, end: watch_process(pid).ok() };
-        let begun = Conversation::begin(socket, &self.settings, self.at_end, self.disposal.clone());
+        let (memory, disposal) = (self.memory.clone(), self.disposal.clone());
+        let begun = Conversation::begin(socket, &self.settings, self.at_end, memory, disposal);
         let ended = match begun {
             Ok(mut conversation) => self.talk(&mut conversation, &peer).await,
             Err(error) => Ok(Ending::System(error)),
@@ -347,6 +360,10 @@ impl Supervisor {
             FromKeeper::Pong => {}
             FromKeeper::NeedsLogin => self.login.ask(&self.settings),
             FromKeeper::Moved => return Err(Ending::Moved),
+            FromKeeper::Remember { memory } => {
+                self.news.spend(Instant::now());
+                self.memory = Some(memory);
+            }
             FromKeeper::Ready { confinement } => {
                 let confinement = printable(confinement.as_bytes());
                 self.who = format!("process {} as {}, {confinement}", peer.pid, peer.user);

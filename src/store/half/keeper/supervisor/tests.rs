@@ -46,7 +46,7 @@ fn path() -> NodePath {
 fn supervised() -> (Supervisor, KeeperLink) {
     let (orders, ordered) = unbounded_channel();
     let (told, events) = channel(EVENT_QUEUE);
-    let new = Supervisor::new(settings(false), options(), AtEnd::Leave, ordered, told);
+    let new = Supervisor::new(settings(false), options(), AtEnd::Leave, None, ordered, told);
     let process = new.process.clone();
     (new, KeeperLink { orders, events, process })
 }
@@ -104,7 +104,9 @@ async fn with_played<F: Future<Output = ()>>(
     let (ours, theirs) = pair().unwrap();
     let peer = Peer { pid: nix::unistd::getpid(), user: "nobody", end: None };
     let disposal = supervisor.disposal.clone();
-    let mut conversation = Conversation::begin(ours, &supervisor.settings, AtEnd::Leave, disposal).unwrap();
+    let memory = supervisor.memory.clone();
+    let begun = Conversation::begin(ours, &supervisor.settings, AtEnd::Leave, memory, disposal);
+    let mut conversation = begun.unwrap();
     supervisor.standing.restart();
     let (ended, ()) = tokio::join!(
         async {
@@ -261,7 +263,7 @@ fn an_end_of_the_orders_is_an_order_to_withdraw_all() {
 #[test]
 fn a_process_that_cannot_be_started_is_an_outage_that_is_said_once() {
     run(async {
-        let mut link = open(settings(false), options(), AtEnd::Leave).unwrap();
+        let mut link = open(settings(false), options(), AtEnd::Leave, None).unwrap();
         let Some(KeeperEvent::Disconnected { reason }) = link.events.recv().await else { panic!() };
         assert!(reason.contains("cannot be started") && reason.contains("No such file"), "{reason}");
         // Further attempts say nothing new, until somebody has to do something.
@@ -270,7 +272,7 @@ fn a_process_that_cannot_be_started_is_an_outage_that_is_said_once() {
         drop(link.orders);
         assert_eq!(link.events.recv().await, None);
     });
-    let refused = open(settings(true), options(), AtEnd::Leave).map(drop);
+    let refused = open(settings(true), options(), AtEnd::Leave, None).map(drop);
     assert!(matches!(refused, Err(ClientError::ReadOnly { .. })));
 }
 
