@@ -69,6 +69,11 @@ impl Ledger {
         self.write(0, |connection, _| services::retire(connection, service));
     }
 
+    /// Forgets a service that has another name now.
+    pub fn forget_service(&mut self, service: &WatchKey) {
+        self.write(0, |connection, _| services::forget(connection, service));
+    }
+
     /// Records what holds the members in a store from now on, and commits. Returns what held them before.
     pub fn record_owner(&mut self, store: &str, owner: &str) -> Vec<String> {
         let former: Vec<String> = self.read(|connection, _| services::owners(connection, store));

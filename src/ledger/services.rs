@@ -139,6 +139,14 @@ pub(super) fn retire(connection: &Connection, service: &WatchKey) -> Result<()> 
     Ok(())
 }
 
+/// Forgets a service that has another name now, with a pause that went along.
+pub(super) fn forget(connection: &Connection, service: &WatchKey) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM services WHERE file = ?1 AND description = ?2")?
+        .execute((&*service.file, &*service.description))?;
+    Ok(())
+}
+
 /// Records what a store has its next process told.
 pub(super) fn remember(connection: &Connection, store: &str, memory: &str) -> Result<()> {
     let replace = "INSERT OR REPLACE INTO roots (store, memory) VALUES (?1, ?2)";

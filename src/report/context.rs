@@ -172,6 +172,7 @@ impl ServiceReport<'_> {
             }
             ServiceReport::Added
             | ServiceReport::Changed
+            | ServiceReport::Renamed { .. }
             | ServiceReport::Removed
             | ServiceReport::Checked(_)
             | ServiceReport::Turned { .. }

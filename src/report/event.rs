@@ -363,6 +363,10 @@ impl<'a> NodeRef<'a> {
 pub enum ServiceReport<'a> {
     Added,
     Changed,
+    /// Its file registers its member under this name now.
+    Renamed {
+        name: &'a WatchKey,
+    },
     Removed,
     /// A check has ended. This is only counted.
     Checked(CheckResult),

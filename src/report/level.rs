@@ -96,6 +96,7 @@ impl ServiceReport<'_> {
             | ServiceReport::Startable
             | ServiceReport::Announced
             | ServiceReport::Withdrawn
+            | ServiceReport::Renamed { .. }
             | ServiceReport::Ordered { .. }
             | ServiceReport::StaysPaused { .. }
             | ServiceReport::PauseOver => Level::Notice,

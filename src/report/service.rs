@@ -19,6 +19,7 @@ pub fn service_report(
     match what {
         ServiceReport::Added => write!(f, "service added: {member}"),
         ServiceReport::Changed => write!(f, "service changed: {member}"),
+        ServiceReport::Renamed { name } => write!(f, "service is called {name} from now on: {member}"),
         ServiceReport::Removed => write!(f, "service removed: {member}"),
         ServiceReport::Checked(CheckResult::Passed) => f.write_str("check passed"),
         ServiceReport::Checked(CheckResult::Failed) => f.write_str("check failed"),

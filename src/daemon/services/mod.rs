@@ -4,6 +4,7 @@
 //!   words.
 //! * [`claims`] says which service a member belongs to, if several want the same one.
 //! * [`keepers`] are the parts of stores that hold members.
+//! * [`renaming`] finds services again that have another name in their file.
 //! * [`perform`] does what the core asks for.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -22,6 +23,7 @@ pub mod checks;
 pub mod claims;
 pub mod keepers;
 pub mod perform;
+pub mod renaming;
 #[cfg(test)]
 mod tests;
 
@@ -146,6 +148,19 @@ impl Services {
             |description: &String| WatchKey { file: file.into(), description: description.as_str().into() };
         let entries = descriptions.iter().filter_map(|it| self.entries.get(self.ids.get(&key(it))?));
         entries.filter(|entry| !entry.retired).map(|entry| entry.spec.clone()).collect()
+    }
+
+    /// Gives services other names. Each has the name that it had, and the one that it gets.
+    pub fn rename(&mut self, renamed: &[(ServiceId, WatchKey, WatchKey)]) {
+        for (_, before, _) in renamed {
+            self.ids.remove(before);
+        }
+        for (id, _, now) in renamed {
+            self.ids.insert(now.clone(), *id);
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.spec.id = now.clone();
+            }
+        }
     }
 
     pub fn add(&mut self, spec: ServiceSpec, snapshot: Snapshot) {

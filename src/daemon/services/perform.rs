@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::checks::{CheckEvent, CheckKey, CheckNews, Checks};
 use super::keepers::{KeeperName, KeeperNews, Keepers};
+use super::renaming::{Renaming, renaming};
 use super::{ServiceId, Services};
 use crate::config::accounts::AccountsStamp;
 use crate::config::diff::Change;
@@ -40,6 +41,7 @@ impl ServicePerformer<'_> {
     /// Takes all services that a file registers now.
     pub fn load(&mut self, file: &str, wanted: Vec<ServiceSpec>) -> Changes {
         let mut count = Changes::default();
+        self.rename(file, &wanted);
         let changes = self.services.diff(file, wanted);
         let mut stored = match changes.iter().any(|change| matches!(change, Change::Add(_))) {
             true => self.persist.ledger_mut().load_services(file),
@@ -73,6 +75,30 @@ impl ServicePerformer<'_> {
         }
         self.match_keepers();
         count
+    }
+
+    /// Has services go on whose members the file registers under other names now. What the ledger knows of
+    /// them goes along.
+    fn rename(&mut self, file: &str, wanted: &[ServiceSpec]) {
+        let services = &*self.services;
+        let of_file = services.registered().filter(|(_, entry)| &*entry.spec().id.file == file);
+        let current: Vec<_> = of_file.map(|(id, entry)| (id, entry.spec())).collect();
+        let is_left = |name: &WatchKey| {
+            let entry = services.id(name).and_then(|id| services.get(id));
+            entry.is_some_and(|entry| entry.is_retired())
+        };
+        let Renaming { renamed, vacant } = renaming(&current, wanted, is_left);
+        self.services.rename(&renamed);
+        for name in &vacant {
+            self.persist.ledger_mut().forget_service(name);
+        }
+        for (id, before, now) in renamed {
+            self.save_one(id);
+            if let Some(entry) = self.services.get(id) {
+                let (member, what) = (&entry.spec().member.name, ServiceReport::Renamed { name: &now });
+                self.log.report(&Report::Service { service: &before, member, what });
+            }
+        }
     }
 
     /// Opens the keepers of all stores in which services have members: a process and a session take longer

@@ -161,6 +161,15 @@ fn service(description: &str, check: Option<&str>) -> ServiceSpec {
     }
 }
 
+/// A service of `a.twc` whose member is `/s/ADDRESS`.
+pub fn named(description: &str, address: &str) -> ServiceSpec {
+    let spec = service(description, None);
+    let path = NodePath::parse(&format!("/s/{address}")).expect("a path");
+    let name = MemberName { path, ..spec.member.name.clone() };
+    let data = MemberData([].into());
+    ServiceSpec { member: Member { name, data, acl: MemberAcl::Read }.into(), ..spec }
+}
+
 fn announced(name: &str) -> String {
     format!("+/s/h:1 {name} {}", std::process::id())
 }
@@ -261,6 +270,33 @@ fn the_next_daemon_announces_at_once_what_was_well_under_the_same_check() {
         bench.performer().save();
     });
     assert_eq!(load("exit 0"), [""; 0]);
+}
+
+// "nothing written while nothing turns"
+#[test]
+fn a_service_that_has_another_place_in_its_file_keeps_its_member_and_its_pause() {
+    let directory = tempfile::tempdir().expect("a directory");
+    block_on(async {
+        let mut bench = Bench::new(directory.path());
+        bench.load(vec![named("1", "a"), named("2", "b"), named("3", "c")]);
+        assert_eq!(bench.orders(), ["+/s/a ", "+/s/b ", "+/s/c "]);
+        let id = bench.services.id(&key("1")).expect("a service");
+        bench.services.step(id, Input::Paused(Box::default()));
+        bench.performer().perform_all();
+        assert_eq!(bench.orders(), ["-/s/a"]);
+        bench.load(vec![named("1", "x"), named("2", "a"), named("3", "b")]);
+        assert_eq!(bench.orders(), ["-/s/c", "+/s/x "]);
+        assert_eq!(bench.services.id(&key("2")), Some(id));
+        let conditions = ["1", "2", "3"].map(|name| bench.condition(name));
+        assert_eq!(conditions, [Condition::Waiting, Condition::Drained, Condition::Waiting]);
+        bench.performer().save();
+        bench.persist.ledger_mut().commit();
+    });
+    block_on(async {
+        let mut bench = Bench::new(directory.path());
+        bench.load(vec![named("1", "x"), named("2", "a"), named("3", "b")]);
+        assert_eq!(bench.orders(), ["+/s/x ", "+/s/b "], "the pause is that of the member");
+    });
 }
 
 #[test]

@@ -131,6 +131,31 @@ fn a_changed_definition_moves_its_member_and_changed_data_does_not(sandbox: &San
     assert_eq!(daemon.stop(), Some(0));
 }
 
+// Nobody turned, so nothing is written: who puts a service before others that have no description, or gives
+// one another description, moves no member.
+on_every_store!(another_place_or_name_in_a_file_moves_no_member);
+fn another_place_or_name_in_a_file_moves_no_member(sandbox: &Sandbox) {
+    let named = |address: &str, more: &str| {
+        format!("RegisterService(#{{ service: \"/services/web\", address: \"{address}\", {more} }});\n")
+    };
+    sandbox.config("web.twc", named("h:1", "") + &*named("h:2", ""));
+    let mut daemon = sandbox.start();
+    wait_for_state(sandbox, "web.twc-2", "announced");
+    let former = ["h:1", "h:2"].map(|address| data(sandbox, &format!("/services/web/{address}")));
+    // The first has a check now, which never succeeds.
+    let failing = named("h:0", &format!("check: {}", exec("false")));
+    sandbox.config("web.twc", failing + &*named("h:1", "") + &*named("h:2", "description: \"two\""));
+    daemon.wait_for_log(&["web.twc-2: service is called web.twc:two from now on"]);
+    wait_for_state(sandbox, "web.twc:two", "announced");
+    wait_for_state(sandbox, "web.twc-2", "announced");
+    wait_for_state(sandbox, "web.twc-1", "failing");
+    let now = ["h:1", "h:2"].map(|address| data(sandbox, &format!("/services/web/{address}")));
+    assert_eq!(now, former);
+    assert_eq!((said(&daemon, "withdrew"), said(&daemon, "cannot announce")), (0, 0));
+    assert_eq!(said(&daemon, ": announced"), 2);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
 // "it is withdrawn as soon as ... the daemon stops (before it waits for actions)"
 on_every_store!(a_daemon_that_stops_withdraws_before_it_waits_for_actions);
 fn a_daemon_that_stops_withdraws_before_it_waits_for_actions(sandbox: &Sandbox) {
