@@ -137,8 +137,8 @@ fn a_daemon_without_services_has_no_keeper() {
     assert_eq!(daemon.stop(), Some(0));
 }
 
-// "A member is announced within one round trip of its check succeeding": its process and its session are there
-// by then.
+// "A member is announced within one round trip of its check succeeding": its process and its session are
+// there by then.
 #[test]
 fn a_keeper_is_there_before_the_first_check_succeeds_and_ends_with_a_service_that_never_was_well() {
     let sandbox = &Sandbox::directory();
