@@ -252,14 +252,16 @@ impl Output {
         print_as(self.shape, &self.buffer)?;
         if self.fleeting > 0 {
             print_error(format_args!(
-                "note: {} left out, because they live as long as a session or a lease",
-                count(self.fleeting, "node")
+                "note: {} left out, because {} as long as a session or a lease",
+                count(self.fleeting, "node"),
+                if self.fleeting == 1 { "it lives" } else { "they live" }
             ));
         }
         if self.no_nodes > 0 {
             print_error(format_args!(
-                "note: {} left out, because they are no node paths",
-                count(self.no_nodes, "key")
+                "note: {} left out, because {}",
+                count(self.no_nodes, "key"),
+                if self.no_nodes == 1 { "it is no node path" } else { "they are no node paths" }
             ));
         }
         for fault in &self.faults {

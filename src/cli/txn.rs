@@ -200,6 +200,10 @@ impl OperationEntry {
         let (node, data, base64) = match target {
             Target::Path(node) => (node, self.data, self.base64),
             Target::Object(TargetObject { znode, data, base64 }) => {
+                let has_own = data.is_some() || base64.is_some();
+                if has_own && (self.data.is_some() || self.base64.is_some()) {
+                    return Err("set has data within its object and beside it; give one of them".to_owned());
+                }
                 (znode, data.or(self.data), base64.or(self.base64))
             }
         };

@@ -19,7 +19,8 @@ pub struct TreeNode {
 
 impl TreeNode {
     pub(crate) fn is_same_incarnation(&self, other: &Self) -> bool {
-        (self.born, self.version.incarnation) == (other.born, other.version.incarnation)
+        let is_unwritten = self.version == Version::UNWRITTEN || other.version == Version::UNWRITTEN;
+        self.born == other.born && (is_unwritten || self.version.incarnation == other.version.incarnation)
     }
 
     fn is_same_state(&self, other: &Self) -> bool {

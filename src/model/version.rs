@@ -20,6 +20,9 @@ impl Version {
     /// The version of a deletion, which has no version in the store. No node has this number.
     pub const DELETION: Self = Self { incarnation: i64::MIN, revision: i64::MIN, number: -1 };
 
+    /// The version of the data of a node that is only there because others are below it.
+    pub const UNWRITTEN: Self = Self { incarnation: 0, revision: 0, number: 0 };
+
     pub fn is_deletion(self) -> bool {
         self.is_same_state(Self::DELETION)
     }

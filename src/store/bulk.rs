@@ -84,6 +84,9 @@ impl Parents {
     }
 }
 
+/// The nodes that hold data, and none any more when an import has come so far.
+pub type Emptied = HashSet<NodePath>;
+
 /// The longest name of a file, in bytes, that Linux and its usual file systems take.
 const MAX_FILE_NAME: usize = 255;
 
@@ -105,12 +108,19 @@ impl StoreSettings {
     /// Says why the store has no node of this name, or none with data, where no request is needed to know.
     pub fn objection(&self, node: &NodePath, has_data: bool) -> Option<String> {
         match self {
-            Self::ZooKeeper(_) => {
+            Self::ZooKeeper(settings) => {
                 // What the servers refuse beside control characters (PathUtils.validatePath). They count in
                 // UTF-16 and take no surrogates.
                 let is_refused = |c: &char| matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..);
                 let refused = node.as_str().chars().find(is_refused);
-                refused.map(|c| format!("ZooKeeper has no name with the character U+{:04X}", u32::from(c)))
+                let is_own =
+                    settings.url.chroot.as_str() == "/" && node.components().next() == Some("zookeeper");
+                match refused {
+                    Some(c) => {
+                        Some(format!("ZooKeeper has no name with the character U+{:04X}", u32::from(c)))
+                    }
+                    None => is_own.then(|| "/zookeeper belongs to ZooKeeper's own servers".to_owned()),
+                }
             }
             Self::Etcd(settings) => {
                 let root = || "the root has no data in etcd; give the URL a prefix, or --at NODE".to_owned();
@@ -120,7 +130,8 @@ impl StoreSettings {
                 let mistake = self.mistake(node);
                 mistake.or_else(|| is_root.then(root)).or_else(|| is_table.then(table))
             }
-            Self::Directory(_) => {
+            Self::Directory(settings) => {
+                let path_bytes = settings.url.root.as_os_str().len() + node.as_str().len();
                 let hidden = node.components().find(|component| component.starts_with('.'));
                 let long = node.components().find(|component| component.len() > MAX_FILE_NAME);
                 match (hidden, long) {
@@ -130,6 +141,10 @@ impl StoreSettings {
                     (None, Some(long)) => Some(format!(
                         "a name of {} bytes is too long for a file, which has at most {MAX_FILE_NAME}",
                         long.len()
+                    )),
+                    (None, None) if path_bytes > super::directory::MAX_PATH => Some(format!(
+                        "a path of {path_bytes} bytes is too long for a file there, which has at most {}",
+                        super::directory::MAX_PATH
                     )),
                     (None, None) => (has_data && node.as_str() == "/")
                         .then(|| "the root is a directory and holds only empty data there".to_owned()),

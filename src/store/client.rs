@@ -1,7 +1,7 @@
 //! What the commands `get`, `set`, `poke`, `ls`, `tree`, `rm` and `edit` ask of a store of any kind.
 
 use super::acl::Acl;
-use super::bulk::{Entry, Fate, Parents, Visit};
+use super::bulk::{Emptied, Entry, Fate, Parents, Visit};
 use super::catalogue::Catalogue;
 use super::change::{Change, Changed, See};
 use super::client_error::ClientError;
@@ -168,6 +168,22 @@ impl Client {
         }
     }
 
+    /// Fails for the first of these nodes that the store cannot take beside what it has, as far as that is
+    /// known before they are written: a directory has no data beside children. They are written in this
+    /// order, which `emptied` remembers from one call to the next; if `is_mirror`, what is not among them is
+    /// removed before.
+    pub async fn check_all(
+        &self,
+        entries: &[Entry],
+        is_mirror: bool,
+        emptied: &mut Emptied,
+    ) -> Result<(), ClientError> {
+        match &self.kind {
+            Kind::ZooKeeper(_) | Kind::Etcd(_) => Ok(()),
+            Kind::Directory(client) => client.check_all(entries, is_mirror, emptied).await,
+        }
+    }
+
     /// Removes these nodes, those below others first. Returns those that are left because they have children
     /// that are not among them.
     pub async fn remove_all(&self, nodes: &[NodePath]) -> Result<Vec<NodePath>, ClientError> {
@@ -197,9 +213,11 @@ impl Client {
         }
     }
 
-    /// Whether the store takes so much data for a node, as it is configured. Nothing is changed.
+    /// Whether the store takes so much data for a node, as it is configured, or does not tell because nobody
+    /// may write there. Nothing is changed.
     pub async fn takes(&self, node: &NodePath, data: &[u8]) -> Result<bool, ClientError> {
         match &self.kind {
+            _ if self.readonly.is_some() => Ok(true),
             Kind::ZooKeeper(client) => client.takes(node, data).await,
             Kind::Etcd(client) => client.takes(node, data).await,
             Kind::Directory(client) => client.takes(data),

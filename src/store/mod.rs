@@ -72,7 +72,7 @@ mod zookeeper;
 
 pub use acl::Acl;
 pub use backend::{Capabilities, SettingError};
-pub use bulk::{Entry, Fate, Parents, Visit, Visited, Walked};
+pub use bulk::{Emptied, Entry, Fate, Parents, Visit, Visited, Walked};
 pub use catalogue::Catalogue;
 pub use change::{Change, Changed, See, Seen};
 pub use channel::StoreChannel;

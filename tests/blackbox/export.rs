@@ -119,11 +119,17 @@ fn what_lives_as_long_as_a_session_or_a_lease_is_left_out_and_counted() {
     etcd.set("/s//double", b"no path");
     let exported = sandbox.client(["export", "/s"]).finish().expect(0);
     assert_eq!(lines(&exported.text()).len(), 2);
-    exported.expect_said(&["1 node left out", "2 keys left out, because they are no node paths"]);
+    exported.expect_said(&[
+        "1 node left out, because it lives",
+        "2 keys left out, because they are no node paths",
+    ]);
     // They stay, whatever is mirrored.
     sandbox.client(["import", "--mirror"]).stdin(exported.text()).finish().expect(0);
     let exported = sandbox.client(["export", "/s"]).finish().expect(0);
-    exported.expect_said(&["1 node left out", "2 keys left out, because they are no node paths"]);
+    exported.expect_said(&[
+        "1 node left out, because it lives",
+        "2 keys left out, because they are no node paths",
+    ]);
 }
 
 // "one that may not be read: an error at the end naming it, the rest is written"

@@ -83,7 +83,6 @@ fn a_bad_file_is_refused_before_anything_is_written(sandbox: &Sandbox) {
         ("{\"znode\":\"/app/z\",\"data\":\"\"]\n", "column "),
         ("{\"znode\":\"/app/z\",\"data\":1}\n", "column "),
         ("{\"znode\":\"/app/a\",\"data\":\"\"}\n", "node /app/a is there twice"),
-        ("{\"znode\":\"/apple\",\"data\":\"\"}\n", "node /apple is not below /app"),
         ("{\"znode\":\"/app/../b\",\"data\":\"\"}\n", "\"..\""),
         ("{\"znode\":\"/app/z\",\"base64\":\"/w\"}\n", "base64"),
         ("{\"znode\":\"/app/z\"}\n", "has no data"),
@@ -99,10 +98,17 @@ fn a_bad_file_is_refused_before_anything_is_written(sandbox: &Sandbox) {
         let place = place.replace(&name, "stdin");
         import(sandbox, &format!("{LINES}{bad}"), &["--mirror"]).expect(1).expect_said(&[&place, said]);
     }
+    let elsewhere = format!("{LINES}{{\"znode\":\"/apple\",\"data\":\"\"}}\n");
+    for args in [&["--mirror"][..], &["--at", "/x"]] {
+        import(sandbox, &elsewhere, args).expect(1).expect_said(&["node /apple is not below /app"]);
+    }
     import(sandbox, "", &["--mirror"]).expect(1).expect_said(&["stdin has no nodes; nothing was changed"]);
     assert_eq!(sandbox.client(["ls", "/"]).finish().text(), "", "nothing was written");
     let array = format!("[\n{}\n]\n", LINES.trim().replace('\n', ",\n"));
     import(sandbox, &array, &[]).expect(0).expect_said(&["4 nodes created"]);
+    // Nodes that stay where they are need no common root.
+    import(sandbox, &elsewhere, &[]).expect(0).expect_said(&["1 node created", "4 the same"]);
+    assert!(sandbox.nodes.get("/apple").is_some());
 }
 
 // "a value larger than the target store takes (named before anything is written)"
@@ -119,6 +125,22 @@ fn a_value_that_is_too_large_is_named_before_anything_is_written(sandbox: &Sandb
     sandbox.client(["ls", "/app"]).finish().expect(1);
     import(sandbox, &format!("{LINES}{}", large(most)), &[]).expect(0);
     assert_eq!(sandbox.nodes.get("/app/large").map(|data| data.len()), Some(most));
+}
+
+// The server says what it takes: also less than usual, and to whoever may not write.
+#[test]
+fn a_server_that_is_configured_for_smaller_values_is_asked_before_anything_is_written() {
+    let etcd = Etcd::stopped().with(&["--max-request-bytes=65536"]);
+    etcd.up();
+    let sandbox = Sandbox::on(&etcd);
+    sandbox.nodes.set("/app/old", "x");
+    let large = |size: usize| format!("{{\"znode\":\"/app/large\",\"data\":\"{}\"}}\n", "x".repeat(size));
+    for args in [&[][..], &["--dry-run"], &["--mirror"]] {
+        let refused = import(&sandbox, &format!("{LINES}{}", large(200_000)), args).expect(1);
+        refused.expect_said(&["stdin:5: node /app/large has 200000 bytes", "nothing was written"]);
+        assert_eq!(sandbox.client(["ls", "/app"]).finish().expect(0).text(), "old\n");
+    }
+    import(&sandbox, &format!("{LINES}{}", large(60_000)), &[]).expect(0);
 }
 
 #[test]
@@ -145,6 +167,52 @@ fn what_a_directory_cannot_hold_is_refused_before_anything_is_written() {
     import(&sandbox, &long.replacen('\u{fc}', "u", 2), &[]).expect(0);
 }
 
+// What is in a directory can be in the way of a parent or of data, which is known before anything is written.
+// --mirror makes room, and so does the file itself.
+#[test]
+fn what_a_directory_has_is_looked_at_before_anything_is_written() {
+    let first = "{\"znode\":\"/k\",\"data\":\"\"}\n{\"znode\":\"/k/0\",\"data\":\"first\"}\n";
+    let emptied = "{\"znode\":\"/k/a\",\"data\":\"\"}\n";
+    let below = "{\"znode\":\"/k/a/b\",\"data\":\"1\"}\n";
+    let above = "{\"znode\":\"/k/d\",\"data\":\"1\"}\n";
+    let outside = "{\"znode\":\"/k/link/n\",\"data\":\"1\"}\n";
+    let names = format!("/{}", "x".repeat(250)).repeat(17);
+    let long = format!("{{\"znode\":\"{names}\",\"data\":\"1\"}}\n");
+    let full = || {
+        let sandbox = Sandbox::directory();
+        sandbox.nodes.set("/k/a", "data");
+        sandbox.nodes.set("/k/d/below", "x");
+        sandbox
+    };
+    let sandbox = full();
+    let url = sandbox.nodes.url();
+    let link = format!("{}/k/link", url.strip_prefix("dir:").expect("a directory"));
+    std::os::unix::fs::symlink("/usr", link).expect("make a link");
+    for (line, said) in [
+        (below, "its parent \"a\" holds data"),
+        (above, "a node with children is a directory"),
+        (outside, "out of the store"),
+        (&long, "is too long for a file"),
+    ] {
+        for args in [&[][..], &["--dry-run"]] {
+            import(&sandbox, &format!("{first}{line}"), args).expect(1).expect_said(&[said]);
+            assert_eq!(sandbox.nodes.get("/k/0"), None, "{said}");
+        }
+    }
+    import(&sandbox, &format!("{first}{emptied}{below}"), &[]).expect(0);
+    assert_eq!(sandbox.nodes.get("/k/a/b").as_deref(), Some(&b"1"[..]));
+    for lines in [below.to_owned(), format!("{below}{emptied}"), format!("{above}{below}")] {
+        let (sandbox, lines) = (full(), format!("{first}{lines}"));
+        import(&sandbox, &lines, &["--mirror", "--dry-run"]).expect(0).expect_said(&["change /k/a\n"]);
+        import(&sandbox, &lines, &["--mirror"]).expect(0);
+        assert_eq!(sandbox.nodes.get("/k/a/b").as_deref(), Some(&b"1"[..]));
+        assert_eq!(sandbox.nodes.get("/k/d/below"), None);
+        import(&sandbox, &lines, &["--mirror"])
+            .expect(0)
+            .expect_said(&["0 nodes created, 0 changed, 0 removed"]);
+    }
+}
+
 // ZooKeeper's servers refuse some names that the other stores take.
 #[test]
 fn a_name_that_zookeeper_does_not_take_is_refused_before_anything_is_written() {
@@ -159,6 +227,11 @@ fn a_name_that_zookeeper_does_not_take_is_refused_before_anything_is_written() {
         // It is the server that does not take it.
         sandbox.client(["set", &format!("/n/{name}"), "x"]).finish().expect(1).expect_said(&["the server"]);
     }
+    let store = format!("zk://{}", ZooKeeper::shared().address());
+    let own = "{\"znode\":\"/zookeeper/q\",\"data\":\"\"}\n";
+    let import_own = sandbox.twitcher(["import", "--dry-run", "--store", &store]).stdin(own).finish();
+    import_own.expect(1).expect_said(&["stdin:1: ", "/zookeeper belongs to ZooKeeper's own servers"]);
+    import(&sandbox, own, &["--dry-run"]).expect(0);
     for name in ["\u{d7ff}", "\u{f900}", "\u{ffef}"] {
         let line = format!("{{\"znode\":\"/app/{name}\",\"data\":\"\"}}\n");
         import(&sandbox, &format!("{LINES}{line}"), &[]).expect(0);
@@ -303,4 +376,46 @@ fn a_mirror_leaves_what_lives_as_long_as_a_lease() {
     sandbox.nodes.set("/app/other", "");
     import(&sandbox, LINES, &["--mirror"]).expect(0).expect_said(&["1 removed"]);
     assert!(sandbox.nodes.get("/app/member").is_some() && sandbox.nodes.get("/app/other").is_none());
+}
+
+// The same for the node that the file has only as the root of others.
+on_every_store!(a_mirror_takes_the_data_of_a_root_that_has_none);
+fn a_mirror_takes_the_data_of_a_root_that_has_none(sandbox: &Sandbox) {
+    sandbox.nodes.set("/dst", "old");
+    let lines = "{\"znode\":\"/src/a\"}\n{\"znode\":\"/src/a/b\",\"data\":\"1\"}\n";
+    let mirror =
+        |more: &[&str]| import(sandbox, lines, &[&["--at", "/dst", "--mirror"], more].concat()).expect(0);
+    let rehearsed = mirror(&["--dry-run"]).text();
+    assert!(rehearsed.starts_with("change /dst\n") || rehearsed.starts_with("remove /dst\n"), "{rehearsed}");
+    mirror(&[]);
+    assert!(sandbox.nodes.get("/dst").is_none_or(|data| data.is_empty()));
+    assert_eq!(sandbox.nodes.get("/dst/b").as_deref(), Some(&b"1"[..]));
+    mirror(&[]).expect_said(&["0 nodes created, 0 changed, 0 removed"]);
+}
+
+// A root that lives as long as a lease is left out, and is the root of what is below it all the same.
+#[test]
+fn a_tree_below_a_node_with_a_lease_goes_where_it_belongs() {
+    let sandbox = Sandbox::on(Etcd::shared());
+    let etcd = sandbox.nodes.etcd();
+    let lease = etcd.grant(600);
+    etcd.set_leased("/svc", b"x", &lease);
+    let alone = sandbox.client(["export", "/svc"]).finish().expect(0);
+    assert_eq!(alone.text(), "");
+    for node in ["/svc/a", "/svc/b", "/x/old"] {
+        sandbox.nodes.set(node, "1");
+    }
+    let text = sandbox.client(["export", "/svc"]).finish().expect(0).text();
+    import(&sandbox, &text, &["--at", "/x", "--mirror"])
+        .expect(0)
+        .expect_said(&["2 nodes created", "1 removed"]);
+    let data = |node: &str| sandbox.nodes.get(node).map(|data| String::from_utf8(data).expect("text"));
+    let found = ["/x", "/x/a", "/x/b", "/x/old"].map(data);
+    assert_eq!(found, [None, Some("1".into()), Some("1".into()), None]);
+    // "an import makes a node that stays"
+    etcd.set_leased("/x/a", b"1", &lease);
+    import(&sandbox, &text, &["--at", "/x"]).expect(0).expect_said(&["0 nodes created, 1 changed"]);
+    import(&sandbox, &text, &["--at", "/x"]).expect(0).expect_said(&["2 the same"]);
+    etcd.ask("lease/revoke", &serde_json::json!({ "ID": lease }));
+    assert_eq!(["/svc", "/x/a"].map(data), [None, Some("1".into())]);
 }

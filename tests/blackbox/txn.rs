@@ -146,6 +146,27 @@ fn an_operation_finds_what_those_before_it_have_done(kind: Store) {
         let found = txn(&sandbox, 0, &json!({ "then": [{ "set": "/u/v", "data": "" }, { "get": "/u" }] }));
         assert_eq!(found["results"][1], json!({ "get": "/u", "version": 0, "data": "" }));
     }
+    // Nodes that are absent, one below the other, as conditions and as reads.
+    let absent = |node: &str| json!({ "get": node, "absent": true });
+    let reads = json!({ "then": [{ "get": "/y/a" }, { "get": "/y/a/b" }, { "get": "/y" }] });
+    let found = txn(&sandbox, 0, &reads);
+    assert_eq!(found["results"], json!([absent("/y/a"), absent("/y/a/b"), absent("/y")]));
+    let gone = |node: &str| json!({ "znode": node, "absent": true });
+    let tests = json!({ "if": [gone("/y/q"), gone("/y/q/r")], "then": [{ "set": "/y/z", "data": "1" }] });
+    txn(&sandbox, 0, &tests);
+    assert_eq!((read("/y/z").as_deref(), read("/y/q"), read("/y/q/r")), (Some("1"), None, None));
+    let around = json!({
+        "if": [gone("/w/l")],
+        "then": [{ "set": "/w/m/n/o", "data": "1" }, { "get": "/w/l" }, { "get": "/w" }, { "get": "/w/m/n" }],
+    });
+    let found = txn(&sandbox, 0, &around);
+    assert_eq!(found["results"][1], absent("/w/l"));
+    let parent = |node: &str| match kind {
+        Store::ZooKeeper => json!({ "get": node, "version": 0, "data": "" }),
+        _ => absent(node),
+    };
+    assert_eq!((&found["results"][2], &found["results"][3]), (&parent("/w"), &parent("/w/m/n")));
+    assert_eq!((read("/w/m/n/o").as_deref(), read("/w/l")), (Some("1"), None));
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
 }
 
@@ -304,6 +325,8 @@ fn what_is_no_transaction_is_refused_before_it_is_sent(kind: Store) {
         (&*"[".repeat(100_000), "recursion limit exceeded"),
         (r#"{"then": [{"set": "/a", "data": "x"}, {}]}"#, "then[1]: an operation has one of"),
         (r#"{"then": [{"set": "/a"}]}"#, "then[0]: set has one of data and base64"),
+        (r#"{"then": [{"set": {"znode": "/a", "data": "x"}, "data": "y"}]}"#, "and beside it"),
+        (r#"{"then": [{"set": {"znode": "/a", "base64": ""}, "data": "y"}]}"#, "and beside it"),
         (r#"{"then": [{"rm": "/a", "data": "x"}]}"#, "only set has data"),
         (r#"{"then": [{"set": "/a", "base64": "%"}]}"#, "base64"),
         (r#"{"else": [{"set": "/a", "data": "x"}, {"rm": "/a"}]}"#, "/a is written twice"),

@@ -109,7 +109,11 @@ fn every_config_in_the_documents_passes_check() {
     for document in documents() {
         let blocks = blocks(&document);
         let directory = config_directory(&blocks);
-        for block in blocks.iter().filter(|block| block.language == "rhai" && module(block).is_none()) {
+        // What registers a watch is a config, unless it is one of the Python original.
+        let is_config = |block: &&Block| {
+            block.language == "rhai" || block.language.is_empty() && block.text.contains("RegisterWatch(")
+        };
+        for block in blocks.iter().filter(is_config).filter(|block| module(block).is_none()) {
             let name = block.place.replace(['/', ':'], "-") + ".twc";
             fs::write(directory.path().join(name), substituted(&block.text)).unwrap();
             examples += 1;

@@ -27,6 +27,11 @@ const LISTED: u8 = 1;
 const ABOVE: u8 = 2;
 /// It has data.
 const WITH_DATA: u8 = 4;
+/// It is in the file only as the root of what follows, and no node of its own.
+const BARE: u8 = 8;
+
+/// A node with less data than this is not asked about: each store takes it.
+const SMALL: usize = 4 << 10;
 
 impl Paths {
     fn new() -> Self {
@@ -38,9 +43,9 @@ impl Paths {
         u128::from(one.hash_one(path)) << 64 | u128::from(two.hash_one(path))
     }
 
-    /// Whether the node is in the file.
+    /// Whether the node is in the file, with data, be it empty.
     pub fn lists(&self, node: &NodePath) -> bool {
-        self.known.get(&self.key(node.as_str())).is_some_and(|known| known & LISTED != 0)
+        self.known.get(&self.key(node.as_str())).is_some_and(|known| known & (LISTED | BARE) == LISTED)
     }
 
     /// Whether the node is above one in the file.
@@ -52,7 +57,7 @@ impl Paths {
 /// Where the nodes of the file go.
 #[derive(Clone)]
 pub struct Mapping {
-    /// The node of the first line.
+    /// The node of the first line, or the root where all nodes keep their paths.
     pub root: NodePath,
     /// What takes its place.
     pub target: NodePath,
@@ -71,21 +76,29 @@ pub struct Checked {
     pub mapping: Mapping,
     pub nodes: u64,
     pub paths: Paths,
-    /// The node with the most data, if it has more than the store usually takes, and what to say if it does
-    /// not take it.
-    pub large: Option<(NodePath, usize, String)>,
+    /// The node with the most data, if that is not little.
+    pub largest: Option<Largest>,
+}
+
+pub struct Largest {
+    pub node: NodePath,
+    pub size: usize,
+    /// What to say if the store does not take so much.
+    pub said: String,
 }
 
 struct Checker<'a> {
     settings: &'a StoreSettings,
     at: Option<&'a NodePath>,
+    is_mirror: bool,
     mapping: Option<Mapping>,
     nodes: u64,
     paths: Paths,
-    /// Lines with nodes that may be too large.
+    /// Nodes with more data than the store usually takes, each with its line.
     large: Vec<String>,
     number_of_large: u64,
-    largest: Option<(NodePath, usize)>,
+    /// The node with the most data, with its line.
+    largest: Option<Largest>,
     name: &'a str,
 }
 
@@ -95,10 +108,12 @@ pub fn check(
     name: &str,
     settings: &StoreSettings,
     at: Option<&NodePath>,
+    is_mirror: bool,
 ) -> Result<Option<Checked>, String> {
     let mut checker = Checker {
         settings,
         at,
+        is_mirror,
         mapping: None,
         nodes: 0,
         paths: Paths::new(),
@@ -133,9 +148,9 @@ pub fn check(
         })?,
     };
     lines.rewind().map_err(cannot("read the file again"))?;
-    let large = checker.explain_large();
+    let largest = checker.explain_largest();
     let Checker { mapping, nodes, paths, .. } = checker;
-    Ok(mapping.map(|mapping| Checked { lines, mapping, nodes, paths, large }))
+    Ok(mapping.map(|mapping| Checked { lines, mapping, nodes, paths, largest }))
 }
 
 /// Whether the file can be read again as it is.
@@ -155,15 +170,20 @@ impl Checker<'_> {
     fn take(&mut self, line: u64, record: &Record) -> Result<(), String> {
         let Record { node, data } = record;
         if self.mapping.is_none() {
-            let target = self.at.unwrap_or(node).clone();
-            self.mapping = Some(Mapping { root: node.clone(), target });
+            // What stays at its place and removes nothing needs no common root.
+            let root = match self.at {
+                None if !self.is_mirror => NodePath::unchecked("/"),
+                Some(_) | None => node.clone(),
+            };
+            self.mapping = Some(Mapping { target: self.at.unwrap_or(&root).clone(), root });
         } else if data.is_none() {
             return Err(format!("node {node} has no data; give data or base64 (\"\" for an empty node)"));
         }
         let Some(mapping) = &self.mapping else { return Ok(()) };
         let Some(target) = mapping.map(node) else {
             return Err(format!(
-                "node {node} is not below {}, the node of the first line; nothing was written",
+                "node {node} is not below {}, the node of the first line, as --at and --mirror need it; \
+                 nothing was written",
                 mapping.root
             ));
         };
@@ -173,16 +193,29 @@ impl Checker<'_> {
         }
         self.remember(node, &target, has_data)?;
         self.nodes += u64::from(data.is_some());
+        if data.is_none() {
+            *self.paths.known.entry(self.paths.key(target.as_str())).or_default() |= BARE;
+        }
         let size = data.as_ref().map_or(0, Vec::len);
+        if size < SMALL {
+            return Ok(());
+        }
+        let said = || {
+            let place = if line == 0 { String::new() } else { format!(":{line}") };
+            format!("{}{place}: node {node} has {size} bytes", self.name)
+        };
         if size > self.settings.usual_limit(&target) {
             self.number_of_large += 1;
             if self.large.len() < MAX_NAMED {
-                let place = if line == 0 { String::new() } else { format!(":{line}") };
-                self.large.push(format!("{}{place}: node {node} has {size} bytes", self.name));
+                let said = said();
+                self.large.push(said);
             }
-            if self.largest.as_ref().is_none_or(|(_, most)| size > *most) {
-                self.largest = Some((target, size));
-            }
+        }
+        // A store takes the path and the data in one request.
+        let length = |node: &NodePath, size: usize| node.as_str().len() + size;
+        let is_larger = |largest: &Largest| length(&target, size) > length(&largest.node, largest.size);
+        if self.largest.as_ref().is_none_or(is_larger) {
+            self.largest = Some(Largest { said: said(), node: target, size });
         }
         Ok(())
     }
@@ -220,9 +253,9 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn explain_large(&mut self) -> Option<(NodePath, usize, String)> {
-        let (node, size) = self.largest.take()?;
-        let mut said = self.large.join("\n");
+    fn explain_largest(&mut self) -> Option<Largest> {
+        let Largest { node, size, said } = self.largest.take()?;
+        let mut said = if self.large.is_empty() { said } else { self.large.join("\n") };
         let more = self.number_of_large - self.large.len() as u64;
         if more > 0 {
             said += &format!("\nand {} more", count(more, "node"));
@@ -232,6 +265,6 @@ impl Checker<'_> {
              its place in the node",
             self.settings
         );
-        Some((node, size, said))
+        Some(Largest { node, size, said })
     }
 }

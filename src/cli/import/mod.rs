@@ -9,7 +9,7 @@ mod records;
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Seek};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,10 +24,9 @@ use super::shared::signals;
 use super::shared::stdout::{line, print};
 use super::shared::store::{StoreConnection, with_client};
 use crate::model::NodePath;
-use crate::store::{Client, ClientError, Entry, Fate, Parents, StoreSettings, Visited, Walked};
+use crate::store::{Client, ClientError, Emptied, Entry, Fate, Parents, StoreSettings, Visited, Walked};
 use crate::sys::Stdio;
-use crate::text::count;
-use check::{Checked, Mapping, check};
+use check::{Checked, Largest, Mapping, check};
 use progress::Progress;
 
 /// Write nodes that `twitcher export` wrote into a store
@@ -66,12 +65,11 @@ impl Import {
         if let Some(note) = settings.note_on_import() {
             print_error(format_args!("note: {note}"));
         }
-        let checked = check(input, &name, &settings, self.at.as_ref())?;
+        let checked = check(input, &name, &settings, self.at.as_ref(), self.mirror)?;
         let Some(checked) = checked else {
             return Err(format!("{name} has no nodes; nothing was changed").into());
         };
         let mut progress = Progress::new(checked.nodes, self.dry_run);
-        let total = checked.nodes;
         let done = with_client(&settings, async |client| {
             let mut signals = signals::receive(&[SIGINT, SIGTERM])?;
             tokio::select! {
@@ -86,12 +84,7 @@ impl Import {
                 Ok(ExitCode::SUCCESS)
             }
             Err(error) if !progress.has_begun() => Err(error),
-            Err(error) => Err(format!(
-                "{error}; {} of {} were looked at: {progress}; the same command goes on from there",
-                progress.done(),
-                count(total, "node")
-            )
-            .into()),
+            Err(error) => Err(format!("{}; {}", reason(&*error), progress.incomplete()).into()),
         }
     }
 
@@ -119,27 +112,24 @@ impl Import {
         checked: Checked,
         progress: &mut Progress,
     ) -> Result<(), Box<dyn Error>> {
-        let Checked { lines, mapping, paths, large, .. } = checked;
-        if let Some((node, size, said)) = large
-            && !client.takes(&node, &vec![b' '; size]).await?
+        if let Some(Largest { node, size, said }) = &checked.largest
+            && !client.takes(node, &vec![b' '; *size]).await?
         {
-            return Err(said.into());
+            return Err(said.clone().into());
+        }
+        if !settings.parents_have_data() {
+            let mut emptied = Emptied::default();
+            each_batch(&checked, name, async |batch| {
+                Ok(client.check_all(&batch, self.mirror, &mut emptied).await?)
+            })
+            .await?;
         }
         if self.mirror {
-            self.remove_others(client, settings, &mapping.target, &paths, progress).await?;
+            self.remove_others(client, settings, &checked, progress).await?;
         }
         let mut parents = Parents::default();
-        let (sender, batches) = std::sync::mpsc::sync_channel(1);
-        let name = name.to_owned();
-        // Read on a thread of its own, so that the store is not waited for in the meantime.
-        let reader = thread::Builder::new().name("reader".into());
-        reader.spawn(move || send_batches(lines, &name, &mapping, &sender))?;
-        let mut batches = Some(batches);
-        while let Some(receiver) = batches.take() {
-            let received = spawn_blocking(move || (receiver.recv(), receiver)).await?;
-            let (Ok(batch), receiver) = received else { break };
-            let batch: Vec<Entry> = batch?;
-            progress.begin();
+        each_batch(&checked, name, async |batch| {
+            progress.begin(batch.len());
             let fates = client.put_all(&batch, self.dry_run, &mut parents).await?;
             let mut said = String::new();
             for (entry, fate) in batch.iter().zip(fates) {
@@ -150,34 +140,44 @@ impl Import {
                     Fate::Same | Fate::Created | Fate::Changed => {}
                 }
             }
+            progress.looked_at(batch.len());
+            progress.end();
             if !said.is_empty() {
                 // Whoever reads it may take long.
                 client.idle(spawn_blocking(move || print(&said))).await??;
             }
             progress.show();
-            batches = Some(receiver);
-        }
-        Ok(())
+            Ok(())
+        })
+        .await
     }
 
-    /// Removes what is below `root` and not in the file. A node that others in the file need for a parent
-    /// loses its data.
+    /// Removes what is at or below the target and not in the file. A node that others in the file need for a
+    /// parent loses its data, as does the target itself where each parent is a node.
     async fn remove_others(
         &self,
         client: &Client,
         settings: &StoreSettings,
-        root: &NodePath,
-        paths: &check::Paths,
+        checked: &Checked,
         progress: &mut Progress,
     ) -> Result<(), Box<dyn Error>> {
+        let (root, paths) = (&checked.mapping.target, &checked.paths);
         let (mut others, mut parents, mut unreadable) = (Vec::new(), Vec::new(), None);
         let walked = client
             .walk(root, false, &mut |walked| {
                 match walked {
-                    Walked::Node { path, .. } if path == *root || paths.lists(&path) => {}
-                    Walked::Node { path, .. } if settings.parents_are_nodes() && paths.are_below(&path) => {
+                    // Also before the file empties it itself: it may do that after it has what is below.
+                    Walked::Node { path, .. } if !settings.parents_have_data() && paths.are_below(&path) => {
                         parents.push(path);
                     }
+                    Walked::Node { path, .. } if paths.lists(&path) => {}
+                    Walked::Node { path, .. }
+                        if settings.parents_are_nodes() && (path == *root || paths.are_below(&path)) =>
+                    {
+                        parents.push(path);
+                    }
+                    // No key has version 0.
+                    Walked::Node { path, version: 0, .. } if path == *root => {}
                     Walked::Node { path, .. } => others.push(path),
                     Walked::Unreadable { path, reason } => unreadable = Some((path, reason)),
                     Walked::Fleeting(_) | Walked::NoNode => {}
@@ -195,9 +195,7 @@ impl Import {
                 format!("node {path}: {reason}, so --mirror cannot tell what is to be removed").into()
             );
         }
-        if settings.parents_have_data() {
-            self.empty(client, parents, progress).await?;
-        }
+        self.empty(client, parents, progress).await?;
         // Those below others first.
         others.sort_by_cached_key(|path| std::cmp::Reverse(path.components().count()));
         if self.dry_run {
@@ -207,9 +205,10 @@ impl Import {
             return Ok(());
         }
         for some in others.chunks(BATCH) {
-            progress.begin();
+            progress.begin(some.len());
             let left = client.remove_all(some).await?;
             progress.removed((some.len() - left.len()) as u64);
+            progress.end();
             for path in left {
                 print_error(format_args!(
                     "note: node {path} is not in the file and stays, because it has children that stay"
@@ -229,7 +228,7 @@ impl Import {
     ) -> Result<(), Box<dyn Error>> {
         let entries: Vec<_> = nodes.into_iter().map(|node| Entry { node, data: Vec::new() }).collect();
         for some in entries.chunks(BATCH) {
-            progress.begin();
+            progress.begin(some.len());
             let fates = client.put_all(some, self.dry_run, &mut Parents::default()).await?;
             for (entry, fate) in some.iter().zip(fates).filter(|(_, fate)| *fate != Fate::Same) {
                 progress.count(fate);
@@ -237,10 +236,44 @@ impl Import {
                     print(&line(&format!("change {}", entry.node)))?;
                 }
             }
+            progress.end();
             progress.show();
         }
         Ok(())
     }
+}
+
+/// Why an import failed that had begun. What an error says of one node does not hold for all of them.
+fn reason(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(ClientError::TooLarge { node, store, size, limit }) => {
+            format!("{size} bytes are too many for node {node} in {store}. {limit}")
+        }
+        Some(_) | None => error.to_string(),
+    }
+}
+
+/// Reads the lines from the beginning, and has their nodes taken in batches.
+async fn each_batch(
+    checked: &Checked,
+    name: &str,
+    mut take: impl AsyncFnMut(Vec<Entry>) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let mut lines = checked.lines.try_clone()?;
+    lines.rewind()?;
+    let (sender, batches) = std::sync::mpsc::sync_channel(1);
+    let (name, mapping) = (name.to_owned(), checked.mapping.clone());
+    // Read on a thread of its own, so that the store is not waited for in the meantime.
+    let reader = thread::Builder::new().name("reader".into());
+    reader.spawn(move || send_batches(lines, &name, &mapping, &sender))?;
+    let mut batches = Some(batches);
+    while let Some(receiver) = batches.take() {
+        let received = spawn_blocking(move || (receiver.recv(), receiver)).await?;
+        let (Ok(batch), receiver) = received else { break };
+        take(batch?).await?;
+        batches = Some(receiver);
+    }
+    Ok(())
 }
 
 type Batch = Result<Vec<Entry>, String>;
@@ -264,4 +297,17 @@ fn send_batches(lines: File, name: &str, mapping: &Mapping, sender: &SyncSender<
         Ok(()) => sender.send(Ok(batch)),
         Err(error) => sender.send(Err(error)),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_that_has_begun_does_not_say_that_nothing_was_changed() {
+        let node = NodePath::parse("/n").unwrap();
+        let error = ClientError::TooLarge { node, store: "etcd://e".into(), size: 5, limit: "Less.".into() };
+        assert!(error.to_string().contains("nothing was changed"));
+        assert_eq!(reason(&error), "5 bytes are too many for node /n in etcd://e. Less.");
+    }
 }

@@ -78,6 +78,7 @@ pub fn each(
 ) -> Result<(), String> {
     let failed = |error: io::Error| format!("cannot read {name}: {error}");
     let mut line = Vec::new();
+    let mut is_first = true;
     for number in 1.. {
         line.clear();
         (&mut input).take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)?;
@@ -99,8 +100,8 @@ pub fn each(
         if text.trim().is_empty() {
             continue;
         }
-        if number == 1 && text.trim_start().starts_with('[') {
-            return each_of_array(io::Cursor::new(line).chain(input), name, take);
+        if std::mem::take(&mut is_first) && text.trim_start().starts_with('[') {
+            return each_of_array(io::Cursor::new(line).chain(input), name, number as usize, take);
         }
         let record = Record::parse(text).map_err(at)?;
         take(number, text, record).map_err(at)?;
@@ -108,13 +109,14 @@ pub fn each(
     Ok(())
 }
 
-/// Reads one array, an element at a time.
+/// Reads one array, an element at a time, which begins in this line.
 fn each_of_array(
     input: impl Read,
     name: &str,
+    first_line: usize,
     take: &mut dyn FnMut(u64, &str, Record) -> Result<(), String>,
 ) -> Result<(), String> {
-    let lines = Cell::new(1);
+    let lines = Cell::new(first_line);
     // The parser looks ahead before it tells of an error.
     let faulty = Cell::new(None);
     let mut take = |text: &str, record: Result<Record, String>| {
@@ -126,7 +128,7 @@ fn each_of_array(
         let why = error.to_string();
         let (why, _) = why.rsplit_once(" at line ").unwrap_or((&why, ""));
         let why = if error.is_eof() { "the file ends before its array does" } else { why };
-        let line = faulty.get().unwrap_or(error.line());
+        let line = faulty.get().unwrap_or(first_line - 1 + error.line());
         format!("{name}:{line}: {why}")
     })
 }
@@ -202,7 +204,8 @@ mod tests {
                      {\"base64\":\"/w==\",\"znode\":\"/a/c\"}";
         assert_eq!(read(lines.as_bytes()), Ok(expected.clone()));
         let array = format!("[\n{}\n]\n", lines.replace("\n\n", "\n").replace('\n', ",\n"));
-        assert_eq!(read(array.as_bytes()), Ok(expected));
+        assert_eq!(read(array.as_bytes()), Ok(expected.clone()));
+        assert_eq!(read(format!("\n \n{array}").as_bytes()), Ok(expected));
         assert_eq!(read(b""), Ok(vec![]));
         assert_eq!(read(b"[]"), Ok(vec![]));
     }
@@ -229,6 +232,8 @@ mod tests {
         let array = "[\n{\"znode\":\"/a\",\"data\":\"\"},\n{\"znode\":\"b\"}\n]";
         let error = read(array.as_bytes()).unwrap_err();
         assert!(error.starts_with("f:3: node path \"b\""), "{error}");
+        let error = read(format!("\n{array}").as_bytes()).unwrap_err();
+        assert!(error.starts_with("f:4: node path \"b\""), "{error}");
         let error = read(&array.as_bytes()[..20]).unwrap_err();
         assert!(error.starts_with("f:2: the file ends before"), "{error}");
     }

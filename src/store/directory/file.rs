@@ -173,7 +173,7 @@ pub(super) fn read_data(root: &Path, path: &Path) -> io::Result<Reading<Blob>> {
     Ok(Reading { content, stamp: after, stable, is_empty_file, has_members, revision })
 }
 
-fn regular(metadata: &Metadata) -> io::Result<()> {
+pub(super) fn regular(metadata: &Metadata) -> io::Result<()> {
     if metadata.is_file() {
         return Ok(());
     }

@@ -40,5 +40,9 @@ pub(super) use root::of_former_daemon;
 /// The most data of a node.
 pub(super) const MAX_DATA: usize = file::MAX_NODE_BYTES as usize;
 
+/// The longest path of a file. Linux takes one byte less than this in all, and a node is written to a file
+/// with another name beside it first.
+pub(super) const MAX_PATH: usize = nix::libc::PATH_MAX as usize - 1 - "/.twitcher-123456".len();
+
 pub use settings::{DirectorySettings, DirectoryUrl, DirectoryUrlError};
 pub(super) use start::start;

@@ -174,7 +174,7 @@ fn ancestors<'a>(root: &NodePath, path: &'a NodePath) -> impl Iterator<Item = &'
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Content;
+    use crate::model::{Content, NodeEvent};
 
     fn path(path: &str) -> NodePath {
         NodePath::parse(path).unwrap()
@@ -225,6 +225,29 @@ mod tests {
         assert_eq!(branch.remove(&path("/t"), &path("/t/a"), 10), Ok(()));
         assert_eq!(branch.remove(&path("/t"), &path("/t/a-b"), 11), Ok(()));
         assert_eq!((shown(&branch), branch.path_bytes, branch.bytes), (None, 0, 0));
+    }
+
+    // Its key comes and goes, and the node is there all the time.
+    #[test]
+    fn a_node_with_others_below_it_is_changed_by_its_key_and_not_created() {
+        let tree = |branch: &Branch| match branch.state(&path("/t"), false).unwrap() {
+            State::Present { content: Content::Tree { tree, .. }, .. } => tree,
+            State::Present { .. } | State::Absent => panic!("no tree"),
+        };
+        let mut branch = Branch::default();
+        put(&mut branch, "/t/a/b", 5, 5);
+        let without = tree(&branch);
+        put(&mut branch, "/t/a", 6, 6);
+        let with = tree(&branch);
+        assert_eq!(branch.remove(&path("/t"), &path("/t/a"), 7), Ok(()));
+        let again = tree(&branch);
+        for (before, after) in [(&without, &with), (&with, &again)] {
+            let changes = after.changes_since(before);
+            let changes: Vec<_> = changes.iter().map(|change| (change.path.as_str(), change.event)).collect();
+            assert_eq!(changes, [("/t/a", NodeEvent::Changed)]);
+        }
+        put(&mut branch, "/t/c", 8, 8);
+        assert_eq!(tree(&branch).changes_since(&again)[0].event, NodeEvent::Created);
     }
 
     #[test]

@@ -21,8 +21,8 @@ const MEMBER_BYTES: u64 = 128;
 
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    /// When the node's own key was created, if it has one.
-    own: Option<i64>,
+    /// Whether the node has a key of its own.
+    has_key: bool,
     members: BTreeMap<Box<str>, Said>,
     /// The number of keys below the members, or below children that have none.
     below: u64,
@@ -59,8 +59,8 @@ impl Members {
         let was_there = self.is_there();
         match Place::of(node, path) {
             Place::Own => {
-                let before = self.own.replace(kv.create_revision);
-                self.note(before != self.own, kv.create_revision)
+                self.has_key = true;
+                self.note(!was_there, kv.create_revision)
             }
             Place::Member(name) => {
                 let said = match Said::decode(name, &kv.value, self.memory()) {
@@ -90,8 +90,12 @@ impl Members {
 
     /// Takes in that a key is gone. Fails if it is not known.
     pub(super) fn remove(&mut self, node: &NodePath, path: &NodePath, revision: i64) -> Result<bool, ()> {
+        let was_there = self.is_there();
         let is_change = match Place::of(node, path) {
-            Place::Own => self.own.take().is_some(),
+            Place::Own => {
+                self.has_key = false;
+                was_there != self.is_there()
+            }
             Place::Member(name) => {
                 let said = self.members.remove(name).ok_or(())?;
                 self.bytes -= said.bytes();
@@ -107,7 +111,7 @@ impl Members {
     }
 
     fn is_there(&self) -> bool {
-        self.own.is_some() || !self.members.is_empty() || self.below > 0
+        self.has_key || !self.members.is_empty() || self.below > 0
     }
 
     fn note(&mut self, is_change: bool, revision: i64) -> bool {
@@ -126,7 +130,7 @@ impl Members {
     pub(super) fn version(&self) -> Version {
         let mut hash = StableHash::default();
         self.members.values().for_each(|said| hash.add_number(said.hash()));
-        version::of_many(self.own.unwrap_or_default(), self.changed, &hash)
+        version::of_many(0, self.changed, &hash)
     }
 
     /// Returns why there is too much, if there is.
@@ -206,6 +210,9 @@ mod tests {
         for below in ["/s/a/z", "/s/b/b"] {
             assert!(!put(&mut members, below, 8, "x", true) && !put(&mut members, below, 9, "y", false));
         }
+        // A key of its own changes nothing about a node that is there.
+        assert!(!put(&mut members, "/s", 9, "own", true));
+        assert_eq!(remove(&mut members, "/s", 9), Ok(false));
         assert_eq!(shown(&members), Some((text.clone(), first)));
         // Written again, or created again, with what it said before.
         assert!(!put(&mut members, "/s/b", 10, "{\"n\":1}", false));
@@ -223,7 +230,6 @@ mod tests {
         assert_eq!((shown(&members), members.bytes, members.name_bytes), (None, 0, 0));
         assert_eq!(remove(&mut members, "/s/x/y", 16), Err(()));
         assert!(put(&mut members, "/s", 17, "own", true) && !put(&mut members, "/s", 17, "other", false));
-        assert_eq!(shown(&members).unwrap().1.incarnation, 17);
         assert_eq!(remove(&mut members, "/s", 18), Ok(true));
         assert!(matches!(members.state(true).unwrap(), State::Present { .. }));
     }

@@ -14,8 +14,8 @@ const NAME_BYTES: u64 = 64;
 /// What a node's children are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
-    /// When the node's own key was created, if it has one.
-    own: Option<i64>,
+    /// Whether the node has a key of its own.
+    has_key: bool,
     /// The names, each with the number of keys that are the child's or below it.
     names: BTreeMap<Box<str>, u64>,
     /// The revision of the last change, as far as it is known.
@@ -29,8 +29,9 @@ impl Names {
     /// than before.
     pub(super) fn put(&mut self, node: &NodePath, path: &NodePath, kv: &KeyValue, is_new: bool) -> bool {
         let Some(name) = name(node, path) else {
-            let before = self.own.replace(kv.create_revision);
-            return self.note(before != self.own, kv.create_revision);
+            let was_there = self.is_there();
+            self.has_key = true;
+            return self.note(!was_there, kv.create_revision);
         };
         if !is_new {
             return false;
@@ -51,8 +52,9 @@ impl Names {
     /// Takes in that a key is gone. Fails if it is not known.
     pub(super) fn remove(&mut self, node: &NodePath, path: &NodePath, revision: i64) -> Result<bool, ()> {
         let Some(name) = name(node, path) else {
-            let before = self.own.take();
-            return Ok(self.note(before.is_some(), revision));
+            let was_there = self.is_there();
+            self.has_key = false;
+            return Ok(self.note(was_there != self.is_there(), revision));
         };
         let keys = self.names.get_mut(name).ok_or(())?;
         *keys -= 1;
@@ -62,6 +64,10 @@ impl Names {
             self.bytes -= name.len() as u64;
         }
         Ok(self.note(is_gone, revision))
+    }
+
+    fn is_there(&self) -> bool {
+        self.has_key || !self.names.is_empty()
     }
 
     fn note(&mut self, is_change: bool, revision: i64) -> bool {
@@ -80,7 +86,7 @@ impl Names {
     pub(super) fn version(&self) -> Version {
         let mut hash = StableHash::default();
         self.names.keys().for_each(|name| hash.add(name));
-        version::of_many(self.own.unwrap_or_default(), self.changed, &hash)
+        version::of_many(0, self.changed, &hash)
     }
 
     /// The length of all names.
@@ -95,7 +101,7 @@ impl Names {
 
     /// `needs_no_key` is that of [`Keys`](super::keys::Keys::needs_no_key).
     pub(super) fn observation(&self, needs_no_key: bool) -> Observation {
-        if self.own.is_none() && self.names.is_empty() && !needs_no_key {
+        if !self.is_there() && !needs_no_key {
             return Observation::Absent;
         }
         let version = self.version();
@@ -148,8 +154,11 @@ mod tests {
         assert_eq!((listed, second.number), (vec!["d".to_owned()], 9));
         assert!(!first.is_same_state(second));
         assert_eq!(names.remove(&path("/a"), &path("/a/x"), 9), Err(()));
-        assert!(put(&mut names, "/a", 10));
-        assert_eq!(shown(&names).unwrap().1.incarnation, 10);
+        // A key of its own changes nothing about a node that is there.
+        assert!(!put(&mut names, "/a", 10));
+        assert_eq!(names.remove(&path("/a"), &path("/a"), 10), Ok(false));
+        assert!(!put(&mut names, "/a", 10));
+        assert_eq!(shown(&names).unwrap().1, second);
         assert_eq!(names.remove(&path("/a"), &path("/a/d"), 11), Ok(true));
         assert_eq!(shown(&names).unwrap().0, [""; 0]);
         assert_eq!(names.remove(&path("/a"), &path("/a"), 12), Ok(true));

@@ -81,7 +81,8 @@ impl Row {
         let mut components = node.components();
         let (slot, types) = components.next()?.strip_prefix('@')?.split_once(':')?;
         let is_slot = !slot.is_empty() && slot.bytes().all(|byte| byte.is_ascii_digit());
-        is_slot.then(|| {
+        // With the types of a key, it is the path of a row with a mistake, and no other node.
+        (is_slot || types_named(types).is_some()).then(|| {
             let table = Table::parse(node, slot, types)?;
             let parts: Vec<_> = components.collect();
             if parts.len() > table.types.len() {
@@ -183,8 +184,7 @@ impl Table {
     fn parse(node: &NodePath, slot: &str, types: &str) -> Result<Self, RowError> {
         let number = slot.parse::<u16>().ok().filter(|number| number.to_string() == slot);
         let number = number.ok_or_else(|| RowError::Slot { node: node.clone(), slot: slot.to_owned() })?;
-        let named: Option<Vec<_>> = types.split('-').map(PartType::named).collect();
-        match named.as_deref() {
+        match types_named(types).as_deref() {
             Some(&[first, second]) if first.width().is_none() && second.width().is_none() => {
                 Err(RowError::Ambiguous { node: node.clone(), first: first.name(), second: second.name() })
             }
@@ -196,6 +196,11 @@ impl Table {
             }),
         }
     }
+}
+
+/// Returns the types that have these names.
+fn types_named(types: &str) -> Option<Vec<PartType>> {
+    types.split('-').map(PartType::named).collect()
 }
 
 /// The names of all types of keys, also of pairs.
@@ -389,7 +394,7 @@ mod tests {
 
     #[test]
     fn other_nodes_may_begin_with_the_same_character() {
-        for path in ["/", "/@", "/@4", "/@a:oid", "/@:oid", "/a/@4:oid", "/@-1:oid"] {
+        for path in ["/", "/@", "/@4", "/@a:x", "/@:", "/a/@4:oid", "/@-1:iod", "/@a:oid-x"] {
             assert!(Row::parse(&NodePath::parse(path).unwrap()).is_none(), "{path}");
         }
     }
@@ -399,6 +404,9 @@ mod tests {
         for (path, words) in [
             ("/@65536:oid/1", "slot 65536 of a table is a number from 0 to 65535"),
             ("/@04:oid/1", "slot 04 of a table"),
+            ("/@-1:oid/1", "slot -1 of a table"),
+            ("/@a:string", "slot a of a table"),
+            ("/@:oid-uuid/1", "slot  of a table"),
             ("/@4:iod/1", "unknown type of keys `iod`; did you mean `oid`? (the types are oid, uuid, "),
             ("/@4:uuid-iod/1", "unknown type of keys `uuid-iod`; did you mean `uuid-oid`? (the types"),
             ("/@4:/1", "unknown type of keys `` (the types are"),

@@ -24,6 +24,7 @@ use super::wire::messages::{Header, TxnRequest, TxnResponse, WatchRequest};
 use crate::model::{Facet, Shrink, Subject};
 use crate::store::memory;
 use crate::store::message::{StoreCommand, StoreEvent};
+use crate::text::count;
 
 /// How many reports, and how many bytes in them, may wait for the daemon while more is read.
 const MAX_REPORTS: usize = 1024;
@@ -395,10 +396,16 @@ impl Table {
         if let Some((keys, subject)) = self.skipped.take() {
             self.is_skipping_known = true;
             let (path, facet) = (subject.path.as_str(), subject.facet.as_str());
-            let none = if Keys::is_row(&subject.path) { "no keys of its type" } else { "no node paths" };
+            let none = match (keys, Keys::is_row(&subject.path)) {
+                (1, true) => "is no key of its type",
+                (1, false) => "is no node path",
+                (_, true) => "are no keys of its type",
+                (_, false) => "are no node paths",
+            };
             let reason = format!(
-                "{keys} keys below {path:?} (watched for its {facet}) are {none}; they are skipped, there \
-                 and elsewhere"
+                "{} below {path:?} (watched for its {facet}) {none}; such keys are skipped, there and \
+                 elsewhere",
+                count(keys, "key")
             );
             return Some(StoreEvent::Degraded { reason });
         }

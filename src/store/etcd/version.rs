@@ -15,11 +15,11 @@ pub(super) fn of_data(kv: &KeyValue) -> Version {
 }
 
 /// The version of the data of a node that has no key, but keys below it.
-pub(super) const OF_NO_DATA: Version = Version { incarnation: 0, revision: 0, number: 0 };
+pub(super) const OF_NO_DATA: Version = Version::UNWRITTEN;
 
 /// Returns the version of what has many nodes. `changed` is the revision of the last change, and `created`
-/// that of the creation of the uppermost node's key, or 0 if it has none. The children of a node that only
-/// has keys below it are the same if their names are.
+/// that of the creation of the uppermost node's key, or 0 if it has none or does not matter: children are the
+/// same if their names are, and members if what they say is.
 pub(super) fn of_many(created: i64, changed: LastChange, hash: &StableHash) -> Version {
     Version { incarnation: created, revision: hash.fold().cast_signed(), number: changed.0 }
 }

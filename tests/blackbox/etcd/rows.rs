@@ -118,6 +118,7 @@ fn the_path_of_no_row_is_refused_where_rows_are() {
     let directory = Sandbox::directory();
     for (node, words) in [
         ("/@70000:oid/1", "slot 70000"),
+        ("/@-1:oid/1", "slot -1 of a table"),
         ("/@4:oid/x", "`x` is no oid"),
         ("/@4:oid/9007199254740993", "up to 2^53"),
         ("/@1:uuid/6e2c", "is no uuid"),
@@ -166,7 +167,7 @@ fn watches_of_rows_and_tables_run() {
     sandbox.config("bad.twc", watch("/@70000:oid", &exec("true"), ""));
     let daemon = sandbox.start();
     daemon.wait_for_log(&["slot 70000"]);
-    daemon.wait_for_log(&["no keys of its type"]);
+    daemon.wait_for_log(&["1 key below \"/@4:oid\"", "is no key of its type"]);
     client.set_key(&key("00040000000000000102"), b"first");
     data.wait_for_line_where("the row", |line| line.contains("first"));
     children.wait_for_line_where("the names", |line| line.contains("258"));
@@ -290,19 +291,34 @@ fn txaioetcd_and_the_commands_share_tables() {
 keys = {
     "uuid": (U, str(U)), "string": ("a/b%", "a%2Fb%25"), "oid": (258, "258"),
     "uuid-uuid": ((U, V), f"{U}/{V}"), "uuid-string": ((U, "näme"), f"{U}/näme"),
+    "bytes-uuid": ((7, U), f"0007/{U}"),
 }
 values = {
     "String": "text", "Oid": 77, "Uuid": V, "Json": {"a": [1, 2]}, "Cbor": {"a": [1, 2]}, "Pickle": [1, "x"],
+    "FlatBuffers": "text",
 }
+import flatbuffers
+def build(text, builder):
+    offset = builder.CreateString(text)
+    builder.StartObject(1)
+    builder.PrependUOffsetTRelativeSlot(0, offset, 0)
+    return builder.EndObject()
+def cast(data):
+    root = flatbuffers.encode.Get(flatbuffers.packer.uoffset, data, 0)
+    table = flatbuffers.table.Table(bytearray(data), root)
+    return table.String(table.Offset(4) + table.Pos).decode()
 singles = ("uuid", "MapUuid"), ("string", "MapString"), ("oid", "MapOid")
 kinds = [(prefix, key, value) for key, prefix in singles for value in values]
 kinds += [("MapUuidUuid", "uuid-uuid", "Uuid"), ("MapUuidUuid", "uuid-uuid", "Cbor")]
-kinds += [("MapUuidString", "uuid-string", "Uuid")]
+kinds += [("MapUuidString", "uuid-string", "Uuid"), ("MapSlotUuid", "bytes-uuid", "Uuid")]
+values["UuidSet"] = {U, V}
+kinds += [("MapUuid", "uuid", "UuidSet")]
 rows = []
 for prefix, key, value in kinds:
     name = prefix + value
     klass = getattr(etcd._pmap, name)
     marshal = dict(marshal=lambda it: it, parse=lambda it: it) if value in ("Json", "Cbor") else {}
+    if value == "FlatBuffers": marshal = dict(build=build, cast=cast)
     for compress in (None, 1):
         oid = uuid.uuid4()
         table = await db._attach_slot(oid, klass, name=f"{name}-{compress}", compress=compress, **marshal)
@@ -315,6 +331,7 @@ for table, key, value, compress, node in rows:
     plain = zlib.decompress(raw) if compress else raw
     expected = {"String": b"text", "Oid": (77).to_bytes(8, "big"), "Uuid": V.bytes}.get(value)
     assert expected is None or plain == expected, (node, plain)
+    if value == "UuidSet": assert plain in (U.bytes + V.bytes, V.bytes + U.bytes), plain
     if value == "Json": assert json.loads(plain) == values[value]
     if value == "Cbor":
         assert cbor2.loads(plain) == values[value]
@@ -334,5 +351,5 @@ assert any(name == "ours" for _, name in theirs.values())
 print(len(rows))
 "#,
     );
-    assert_eq!(said, "42\n");
+    assert_eq!(said, "52\n");
 }

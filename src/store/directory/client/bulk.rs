@@ -1,13 +1,16 @@
 //! Walking through many nodes with their data, and writing many.
 
+use std::fs;
+
 use tokio::task::yield_now;
 
 use super::DirectoryClient;
 use crate::model::NodePath;
-use crate::store::bulk::{Entry, Fate, Visit, Walked};
-use crate::store::client_error::ClientError;
+use crate::store::bulk::{Emptied, Entry, Fate, Visit, Walked};
+use crate::store::client_error::{ClientError, Right};
 use crate::store::condition::{Condition, WriteOptions};
 use crate::store::directory::file::{self, MAX_NODE_BYTES};
+use crate::store::directory::inside;
 use crate::store::removal::Removal;
 
 impl DirectoryClient {
@@ -72,6 +75,70 @@ impl DirectoryClient {
             yield_now().await;
         }
         Ok(fates)
+    }
+
+    /// See [`Client::check_all`](crate::store::Client::check_all).
+    pub(crate) async fn check_all(
+        &self,
+        entries: &[Entry],
+        is_mirror: bool,
+        emptied: &mut Emptied,
+    ) -> Result<(), ClientError> {
+        for entry in entries {
+            self.check_place(entry, is_mirror, emptied)?;
+            yield_now().await;
+        }
+        Ok(())
+    }
+
+    fn check_place(
+        &self,
+        Entry { node, data }: &Entry,
+        is_mirror: bool,
+        emptied: &mut Emptied,
+    ) -> Result<(), ClientError> {
+        let failed = |error| self.failed(node, Right::Write, error);
+        let above = node.self_and_ancestors().filter(|path| *path != node.as_str());
+        let mut last_there = None;
+        for parent in above.map(NodePath::unchecked) {
+            let path = self.locate(&parent)?;
+            match fs::metadata(&path) {
+                Ok(found) if found.is_dir() => last_there = Some(path),
+                Ok(_) if parent.as_str() == "/" => return Err(self.no_directory(node)),
+                Ok(found)
+                    if found.is_file() && (found.len() == 0 || is_mirror || emptied.contains(&parent)) =>
+                {
+                    break;
+                }
+                Ok(_) => return Err(self.parent_with_data(node, parent.components().last())),
+                Err(error) if file::is_absence(&error) => break,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let path = self.locate(node)?;
+        match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => {
+                // A mirror removes what is in it.
+                let is_full = || fs::read_dir(&path).map_err(failed).map(|mut names| names.next().is_some());
+                if !data.is_empty() && !is_mirror && is_full()? {
+                    return Err(self.data_beside_children(node));
+                }
+                last_there = Some(path);
+            }
+            Ok(found) => {
+                file::regular(&found).map_err(failed)?;
+                if found.len() > 0 && data.is_empty() {
+                    emptied.insert(node.clone());
+                }
+                last_there = Some(path);
+            }
+            Err(error) if file::is_absence(&error) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        match last_there {
+            Some(path) => inside::stay_inside(self.root(), &path).map_err(failed),
+            None => Ok(()),
+        }
     }
 
     /// Removes these nodes, those below others first. Returns those that are left because they have children

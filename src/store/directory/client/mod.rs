@@ -99,7 +99,7 @@ impl DirectoryClient {
         }
         let failed = |error| self.failed(node, Right::Write, error);
         if self.root.exists() && !self.root.is_dir() {
-            return Err(self.refused(node, &format!("{} is no directory", self.root.display())));
+            return Err(self.no_directory(node));
         }
         match condition {
             Condition::None | Condition::Absent => fs::create_dir_all(&self.root).map_err(failed)?,
@@ -118,9 +118,7 @@ impl DirectoryClient {
             }
             let names = file::names(&file).map_err(failed)?;
             if !names.is_empty() || node.as_str() == "/" {
-                return Err(
-                    self.refused(node, "a node with children is a directory and holds only empty data")
-                );
+                return Err(self.data_beside_children(node));
             }
             fs::remove_dir(&file).map_err(failed)?;
         }
@@ -309,13 +307,7 @@ impl DirectoryClient {
                 Ok(metadata) if metadata.is_file() && metadata.len() == 0 => {
                     fs::remove_file(&parent).map_err(failed)?;
                 }
-                Ok(_) => {
-                    let reason = format!(
-                        "its parent {component:?} holds data, and a node with children is a directory that \
-                         holds none"
-                    );
-                    return Err(self.refused(node, &reason));
-                }
+                Ok(_) => return Err(self.parent_with_data(node, Some(component))),
                 Err(_) => {}
             }
             match fs::create_dir(&parent) {
@@ -360,7 +352,7 @@ impl DirectoryClient {
             }
             if started.elapsed() >= self.timeout {
                 let reason = format!(
-                    "another command has held {} for {} s; nothing was changed",
+                    "another command has held {} for {} s; the node was not changed",
                     path.display(),
                     self.timeout.as_secs_f64()
                 );
@@ -369,6 +361,22 @@ impl DirectoryClient {
             }
             tokio::time::sleep(LOCK_RETRY).await;
         }
+    }
+
+    fn no_directory(&self, node: &NodePath) -> ClientError {
+        self.refused(node, &format!("{} is no directory", self.root.display()))
+    }
+
+    fn data_beside_children(&self, node: &NodePath) -> ClientError {
+        self.refused(node, "a node with children is a directory and holds only empty data")
+    }
+
+    fn parent_with_data(&self, node: &NodePath, parent: Option<&str>) -> ClientError {
+        let parent = parent.unwrap_or_default();
+        let reason = format!(
+            "its parent {parent:?} holds data, and a node with children is a directory that holds none"
+        );
+        self.refused(node, &reason)
     }
 
     fn refused(&self, node: &NodePath, reason: &str) -> ClientError {

@@ -62,7 +62,8 @@ impl EtcdClient {
             });
             match found {
                 None => Fate::Created,
-                Some(kv) if kv.value == entry.data => Fate::Same,
+                // What an import writes stays, and lives no longer only as long as somebody else's lease.
+                Some(kv) if kv.value == entry.data && kv.lease == 0 => Fate::Same,
                 Some(_) => Fate::Changed,
             }
         };
@@ -116,7 +117,8 @@ impl EtcdClient {
         }
     }
 
-    /// Whether the servers take so much data for a node: asks for a write whose condition cannot hold.
+    /// Whether the servers take so much data for a node, as far as they tell: asks for a write whose
+    /// condition cannot hold.
     pub(crate) async fn takes(&self, node: &NodePath, data: &[u8]) -> Result<bool, ClientError> {
         if data.len() > super::write::MAX_DATA {
             return Ok(false);
@@ -130,6 +132,8 @@ impl EtcdClient {
         match self.ask::<TxnResponse>("KV/Txn", &request).await {
             Ok(_) => Ok(true),
             Err(Failure::Server(status)) if status.meaning() == Meaning::TooLarge => Ok(false),
+            // Whoever may not write there learns that when it is written.
+            Err(Failure::Server(status)) if status.meaning() == Meaning::Forbidden => Ok(true),
             Err(failure) => Err(self.explain(node, Right::Write, failure)),
         }
     }

@@ -25,7 +25,8 @@ const MAX_PAGE_BYTES: u64 = 32 << 20;
 
 impl EtcdClient {
     /// Visits the node and those below it, in the order of their keys. What lives as long as a lease is named
-    /// and not read. A root without a key comes first all the same, without data.
+    /// and not read. A root without a key, or with one that has a lease, comes first all the same if there is
+    /// anything below it, without data.
     pub(crate) async fn walk(
         &self,
         root: &NodePath,
@@ -40,7 +41,9 @@ impl EtcdClient {
             revision = found.header.map_or(0, |header| header.revision);
             own = found.kvs.into_iter().next();
         }
-        let (mut is_first, mut has_key) = (true, own.is_some());
+        // One that lives as long as a lease is no line of its own, but others may be below it.
+        let is_leased = own.as_ref().is_some_and(|kv| kv.lease != 0);
+        let (mut is_first, mut has_key) = (true, own.is_some() && !is_leased);
         if let Some(kv) = own
             && !visit(of(root.clone(), kv, with_data)).goes_on().await
         {
@@ -98,7 +101,7 @@ impl EtcdClient {
                 limit = fitting.clamp(1, (2 * limit).min(MAX_PAGE));
             }
         }
-        match has_key {
+        match has_key || is_leased {
             true => Ok(()),
             false if self.keys.needs_no_key(root) => {
                 visit(Walked::Node { path: root.clone(), data: None, version: 0 }).goes_on().await;

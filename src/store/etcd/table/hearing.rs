@@ -123,10 +123,12 @@ impl Table {
         Ok(())
     }
 
+    /// Notes how many keys a subject has that are no nodes. Several subjects can have the same ones, so that
+    /// the one with the most is told of.
     pub(super) fn note_skipped(&mut self, subject: &Subject, skipped: u64) {
-        if skipped > 0 && !self.is_skipping_known {
-            let (before, _) = self.skipped.take().unwrap_or((0, subject.clone()));
-            self.skipped = Some((before + skipped, subject.clone()));
+        let most = self.skipped.as_ref().map_or(0, |(most, _)| *most);
+        if skipped > most && !self.is_skipping_known {
+            self.skipped = Some((skipped, subject.clone()));
         }
     }
 }

@@ -241,6 +241,7 @@ impl ZooKeeperClient {
                     now.insert(node, Some((Stat::default(), Some(data.clone()))));
                 }
                 Operation::Remove { node } if is_there => {
+                    created.remove(node);
                     let path = node.below(&self.chroot);
                     plan.push(node, Right::Remove, Part::Delete { path, version: ANY_VERSION });
                     pending.push(Pending::Known(OperationResult::Removed { node: node.clone() }));
@@ -279,8 +280,8 @@ impl ZooKeeperClient {
         for parent in parents.iter().rev().skip(1) {
             let Some(relative) = parent.above(&self.chroot) else { break };
             let is_there = match now.get(&relative) {
-                // The transaction may have removed it.
-                Some(seen) => seen.is_some(),
+                // The transaction may have removed it, or created it to ask whether it is absent.
+                Some(seen) => seen.is_some() || created.contains(&relative),
                 None => created.contains(&relative) || self.look(&relative, false).await?.is_some(),
             };
             if is_there {
