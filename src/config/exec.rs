@@ -16,7 +16,7 @@ pub fn exec(argument: &Dynamic) -> Result<Vec<String>, String> {
         let (given, instead) = (type_of(argument), as_string(argument));
         format!("Exec takes a string for the shell or an array [program, argument...], not {given}{instead}")
     })?;
-    let words = words.iter().enumerate().map(|(n, value)| match value.as_immutable_string_ref() {
+    let words = words.iter().zip(1..).map(|(value, n): (_, usize)| match value.as_immutable_string_ref() {
         Ok(text) => word(text.to_string()),
         Err(_) => Err(format!("Exec: word {n} is {}, not a string{}", type_of(value), as_string(value))),
     });

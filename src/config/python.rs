@@ -89,11 +89,18 @@ pub fn import(name: &str) -> String {
 pub fn explain(code: &str, mistake: &Mistake) -> Option<(String, Vec<String>)> {
     let lines = || code.lines().take(mistake.at.line as usize).filter(|line| !line.trim().is_empty());
     let around = lines().skip(lines().count().saturating_sub(2));
-    // In a map of Rhai, `znode = "/a"` is another mistake.
-    let signs = || SIGNS.iter().filter(|sign| !(code.contains("#{") && sign.0 == ARGUMENT));
-    let shows = |code: &str| signs().any(|(.., shows)| shows(code));
+    if code.contains("#{") {
+        // This is Rhai, with a habit of another language. There, `znode = "/a"` is another mistake.
+        let mut signs = SIGNS.iter().filter(|sign| sign.0 != ARGUMENT);
+        let (python, rhai, _) = signs.find(|(.., shows)| around.clone().any(shows))?;
+        let text = format!(
+            "{python} is {rhai} in Rhai; if {OLD}, `twitcher convert` rewrites it (docs/migration.md)"
+        );
+        return Some((text, Vec::new()));
+    }
+    let shows = |code: &str| SIGNS.iter().any(|(.., shows)| shows(code));
     around.clone().find(|code| shows(code))?;
-    let found = signs().filter_map(|(python, rhai, shows)| {
+    let found = SIGNS.iter().filter_map(|(python, rhai, shows)| {
         let line = code.lines().position(shows)? + 1;
         Some(format!("line {line}: {python} is {rhai}"))
     });

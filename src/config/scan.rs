@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, c_long, dev_t, ino_t, mode_t, off_t, time_t};
 use nix::sys::stat::FileStat;
 
-use super::modules::SCHEMA_EXTENSION;
-use crate::text::{TextError, decode, is_invisible, suggest};
+use super::modules::{EXTENSION, SCHEMA_EXTENSION};
+use crate::text::{TextError, decode, is_invisible, printable, suggest};
 use crate::trust::Trust;
 use crate::trust::root::{Listing, OpenError, OpenedFile, Root};
 
@@ -159,8 +159,10 @@ impl Walk<'_> {
         let below = directory.join(name);
         let path = self.root.path_of(&below);
         let is_config = below.extension().is_some_and(|extension| extension == "twc");
+        let mut is_link = false;
         let seen = match listed.stat(name) {
             Ok(stat) if kind(&stat) == S_IFLNK => {
+                is_link = true;
                 let target = self.root.look(&below);
                 let leads_to_directory = target.as_ref().is_ok_and(|stat| kind(stat) == S_IFDIR);
                 if is_config || leads_to_directory || target.as_ref().is_err_and(OpenError::is_missing) {
@@ -187,6 +189,21 @@ impl Walk<'_> {
             }
             // A device or a pipe is not a config, whatever its name.
             (Ok(_), _) => {}
+            // The watches of a link stay while its target is away, as it is for a moment when somebody
+            // replaces it. To remove them, people remove the link.
+            (Err(error), name) if error.is_missing() && is_link => {
+                let Some(reason) = leads_nowhere(&path) else { return };
+                match name {
+                    Some(name) if is_config => {
+                        self.tree.files.insert(name.to_owned(), ScannedFile { path, seen: Err(reason) });
+                    }
+                    // What imports a module or names a schema says that it is missing.
+                    _ if below.extension().is_some_and(is_of_other_kind) => {}
+                    // It may have led to a directory of configs.
+                    Some(_) | None => _ = self.tree.inaccessible.insert(path, reason),
+                }
+            }
+            // The file was removed since the directory was listed.
             (Err(error), _) if error.is_missing() => {}
             (Err(OpenError::Untrusted(untrusted)), Some(name)) if is_config && !path.is_dir() => {
                 let seen = Err(untrusted.reason_at(&path));
@@ -198,6 +215,19 @@ impl Walk<'_> {
             (Err(error), _) => self.tree.close(&path, &error),
         }
     }
+}
+
+/// Returns why the link at `path` leads to nothing, as a text that follows the path. `None`: it is no link
+/// any more.
+fn leads_nowhere(path: &Path) -> Option<String> {
+    let target = fs::read_link(path).ok()?;
+    let target = printable(target.as_os_str().as_encoded_bytes());
+    Some(format!("a link to {target}, which does not exist; restore that, or remove the link"))
+}
+
+/// Whether this is the extension of a module, of a schema or of `twitcher.toml`.
+fn is_of_other_kind(extension: &OsStr) -> bool {
+    [EXTENSION, SCHEMA_EXTENSION, ".toml"].iter().any(|other| other[1..] == *extension)
 }
 
 /// Whether a file that is no config has the name of one, as an editor or another system may write it. Names

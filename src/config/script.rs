@@ -70,15 +70,12 @@ impl Interpreter {
 
     /// Returns the reply of `twitcher evaluate` to `request`.
     pub fn evaluate(&self, request: &Request) -> Reply {
-        let State { resolver, fact_provider, registrar, mistakes, deadline } = &self.state;
+        let State { resolver, registrar, mistakes, deadline, .. } = &self.state;
         deadline.set(Some(Instant::now() + DEADLINE));
         let mut result = self.run(&self.engine, request, None);
         // Missing modules and variables come first, because the script may have caught the error.
-        if let Some(path) = resolver.missing() {
-            return Reply::NeedsModule { path };
-        }
-        if let Some(name) = fact_provider.missing() {
-            return Reply::NeedsVariable { name };
+        if let Some(needed) = self.needed() {
+            return needed;
         }
         let findings = self.lint();
         if result.is_ok() && mistakes.is_empty() {
@@ -94,6 +91,10 @@ impl Interpreter {
         let engine = lenient.as_ref().unwrap_or(&self.engine);
         if again {
             result = self.run(engine, request, None);
+            // It comes further than before, and may need more.
+            if let Some(needed) = self.needed() {
+                return needed;
+            }
         }
         if let Err(error) = &result
             && is_late(&result)
@@ -123,6 +124,13 @@ impl Interpreter {
             }
         }
         Reply::Failed { watches, services, mistakes: found }
+    }
+
+    /// Returns the request for a module or a variable that the last run had to do without.
+    fn needed(&self) -> Option<Reply> {
+        let State { resolver, fact_provider, .. } = &self.state;
+        let module = resolver.missing().map(|path| Reply::NeedsModule { path });
+        module.or_else(|| Some(Reply::NeedsVariable { name: fact_provider.missing()? }))
     }
 
     /// Adds to the mistakes that were found within a function the calls that led there. A report does not

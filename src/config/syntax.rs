@@ -41,6 +41,10 @@ pub fn explain(error: &EvalAltResult, code: &str, place: (usize, usize), said: &
                 (",", Some(':')) if why.contains("arguments") => {
                     Some("named values are a map, RegisterWatch(#{ znode: ..., action: ... })".into())
                 }
+                (",", Some(_)) if why.contains("arguments") && ends_call(before, after) => {
+                    let name = why.split('\'').nth(1).unwrap_or_default();
+                    Some(format!("the call of `{name}` lacks its `)`"))
+                }
                 ("," | ";", Some(_)) if before.trim().is_empty() && line > 1 => {
                     Some(format!("{said}; put a {token} at the end of the line before"))
                 }
@@ -71,6 +75,26 @@ fn opens_block_for_map(before: &str) -> bool {
     let key = before.trim_end().trim_end_matches(|c: char| c.is_alphanumeric() || c == '_' || c == '"');
     let opening = key.trim_end();
     opening.ends_with('{') && !opening.ends_with("#{")
+}
+
+/// Whether the parser, which looks for another argument of a call, has met what cannot be one: the end of
+/// what the call stands in, or the beginning of the next statement.
+fn ends_call(before: &str, after: &str) -> bool {
+    const STATEMENTS: [&str; 12] = [
+        "RegisterWatch",
+        "RegisterService",
+        "let",
+        "const",
+        "fn",
+        "private",
+        "import",
+        "export",
+        "for",
+        "while",
+        "return",
+        "throw",
+    ];
+    after.starts_with(['}', ']', ';']) || before.trim().is_empty() && STATEMENTS.contains(&word(after))
 }
 
 fn word(text: &str) -> &str {

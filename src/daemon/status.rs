@@ -10,7 +10,7 @@ use super::places::Places;
 use super::runs::Runs;
 use super::services::keepers::Keepers;
 use super::services::{self, Services};
-use super::stores::Stores;
+use super::stores::{StoreHandle, Stores};
 use super::watches::{Entry, LastRun, WatchId, Watches};
 use crate::control::status::{
     DaemonStatus, DegradedPart, LedgerStatus, PauseStatus, ServiceStatus, StoreStatus, WatchStatus,
@@ -20,6 +20,7 @@ use crate::ledger::{RunOutcome, RunRecord};
 use crate::metrics::{Gauges, WatchCounts};
 use crate::model::{StoreName, Subject};
 use crate::report::{Degraded, HeldSummary, Reporter};
+use crate::service::Condition;
 use crate::text::Timestamp;
 use crate::watch::{Held, HoldReason, Seen};
 
@@ -58,7 +59,7 @@ impl View<'_> {
             config_errors: self.configs.errors().collect(),
             degraded: self.log.all_degraded().into_iter().map(shown).collect(),
             watches: self.watches.registered(),
-            services: self.services.registered().map(|(_, entry)| service_status(entry)).collect(),
+            services: self.services.registered().map(|(_, entry)| self.service_status(entry)).collect(),
             running_actions: self.runs.count(),
             max_actions: self.places.limit(),
             waiting_for_place: self.places.waiting(),
@@ -104,8 +105,10 @@ impl View<'_> {
             unreadable.iter().flat_map(|node| node.watches()).collect();
         let states = self.services.registered().map(|(_, entry)| entry.service().condition());
         let registered = self.watches.iter().filter(|(_, entry)| !entry.is_retired());
-        // Nobody misses a store in which nothing is watched.
-        let stores = self.stores.in_use().filter(|(_, store)| !store.subjects.is_empty());
+        // Nobody misses a store in which nothing is watched or announced.
+        let is_missed =
+            |name, store: &StoreHandle| !store.subjects.is_empty() || self.services.use_store(name);
+        let stores = self.stores.in_use().filter(|(name, store)| is_missed(name, store));
         let ledger = self.persist.ledger();
         Gauges {
             services: states.fold(Default::default(), |mut counts: BTreeMap<_, _>, state| {
@@ -194,6 +197,31 @@ impl View<'_> {
         Some((store, &intent.subject))
     }
 
+    fn service_status(&self, entry: &services::Entry) -> ServiceStatus {
+        let (spec, service) = (entry.spec(), entry.service());
+        let away = || {
+            let reason = self.keepers.disconnected(&spec.member.name.store)?;
+            let waits = service.condition() == Condition::Waiting;
+            waits.then(|| format!("the store is not connected: {reason}"))
+        };
+        ServiceStatus {
+            service: spec.id.to_string(),
+            file: spec.id.file.to_string(),
+            description: spec.id.description.to_string(),
+            store: spec.member.name.store.to_string(),
+            member: spec.member.name.path.to_string(),
+            state: service.condition().as_str().into(),
+            since: Timestamp(entry.since()),
+            is_checked: spec.check.is_some(),
+            check: service.last_result().map(|result| result.as_str().to_owned()),
+            checked: entry.last_check().map(Timestamp),
+            error: service.obstacle().map(|why| why.to_string()).or_else(away),
+            pause: service.pause().map(PauseStatus::from),
+            is_present: service.is_present(),
+            drain: spec.drain.as_secs_f64(),
+        }
+    }
+
     fn record(&self, last: &LastRun, entry: &Entry, subject: &Subject) -> RunRecord {
         let not_started = matches!(last.outcome, RunOutcome::NotStarted(_));
         let failure = entry.failure().filter(|_| not_started);
@@ -212,26 +240,6 @@ impl View<'_> {
             signal: last.outcome.signal(),
             error: failure.map(|failure| failure.what.clone()),
         }
-    }
-}
-
-fn service_status(entry: &services::Entry) -> ServiceStatus {
-    let (spec, service) = (entry.spec(), entry.service());
-    ServiceStatus {
-        service: spec.id.to_string(),
-        file: spec.id.file.to_string(),
-        description: spec.id.description.to_string(),
-        store: spec.member.name.store.to_string(),
-        member: spec.member.name.path.to_string(),
-        state: service.condition().as_str().into(),
-        since: Timestamp(entry.since()),
-        is_checked: spec.check.is_some(),
-        check: service.last_result().map(|result| result.as_str().to_owned()),
-        checked: entry.last_check().map(Timestamp),
-        error: service.obstacle().map(|why| why.to_string()),
-        pause: service.pause().map(PauseStatus::from),
-        is_present: service.is_present(),
-        drain: spec.drain.as_secs_f64(),
     }
 }
 

@@ -85,6 +85,11 @@ pub fn take(
         StoreEvent::Exposed(what) => {
             log.report(&Report::StoreExposed { store: store_name, what: &what });
         }
+        // A store on this machine has lost the kernel's hints, and looks for changes itself from now on. It
+        // does so until another process serves it, and says this once.
+        StoreEvent::Degraded { reason } if !store.capabilities().is_remote => {
+            log.degraded(hints_of(name), format!("{reason}; then restart the daemon"));
+        }
         StoreEvent::Degraded { reason } => {
             log.report(&Report::StoreDegraded { store: store_name, reason: &reason });
         }
@@ -95,7 +100,10 @@ pub fn take(
                 log.report(&Report::StoreHalfStarted { store: store_name, pid, confinement, restarts });
             }
         }
-        StoreEvent::HalfEnded => store.half_ended(),
+        StoreEvent::HalfEnded => {
+            store.half_ended();
+            log.recovered_as(&hints_of(name), "ended with the process that said so");
+        }
         // The ledger has taken it.
         StoreEvent::Remember { .. } => {}
         StoreEvent::MissedChange { subject } => {
@@ -105,6 +113,11 @@ pub fn take(
         }
     }
     None
+}
+
+/// Returns the name of the part that is degraded while the changes of a store are found late.
+fn hints_of(store: &StoreName) -> String {
+    format!("changes in store {store}")
 }
 
 fn root_found(log: &Reporter, store: &StoreName) {

@@ -117,10 +117,23 @@ pub fn inotify_remedy(number: Option<i32>) -> &'static str {
             "raise the limit on open files (RLIMIT_NOFILE, `LimitNOFILE=`), or raise \
              fs.inotify.max_user_instances"
         }
+        Some(libc::EACCES) => "make every directory in it readable for the user of this process",
         Some(libc::EPERM | libc::ENOSYS | libc::EINVAL) => {
             "allow inotify_init1 and inotify_add_watch: the kernel or the seccomp filter of a container \
              refuses them"
         }
         _ => "raise fs.inotify.max_user_instances and fs.inotify.max_user_watches",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_no_limit_to_raise() {
+        let remedy = inotify_remedy(Some(libc::EACCES));
+        assert!(remedy.contains("readable") && !remedy.contains("raise"), "{remedy}");
+        assert!(inotify_remedy(Some(libc::ENOSPC)).contains("max_user_watches"));
     }
 }

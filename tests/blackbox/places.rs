@@ -196,6 +196,25 @@ fn configs_are_polled_where_inotify_cannot_start() {
     journal.wait_for(&["one content", "two content", "three content"]);
 }
 
+// The store and the configs say so alike: both find changes late.
+#[test]
+fn a_directory_without_watches_of_the_kernel_is_a_problem_and_still_followed() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "1");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let script = "echo 0 > /proc/sys/user/max_inotify_watches; exec \"$@\"";
+    let _daemon =
+        sandbox.daemon().under(["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]).start();
+    journal.wait_for(&["1"]);
+    let problem = "changes in store default: cannot watch ";
+    let check = || sandbox.operator(["status", "--check"]).finish();
+    wait_until("the store to say so", || check().text().contains(problem));
+    check().expect(1).expect_said(&["configs: ", "looking every second", "then restart the daemon"]);
+    sandbox.nodes.set("/n", "2");
+    journal.wait_for(&["1", "2"]);
+}
+
 // "A broken config file ... hurts only its own watch": thousands of directories would overflow a stack.
 #[test]
 fn directories_that_are_nested_too_deep_are_refused_by_name() {

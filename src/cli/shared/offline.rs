@@ -37,8 +37,16 @@ impl StateArgs {
             Some(_) | None => return Err(error),
         };
         let state_dir = client_state_dir(self.state_dir.clone(), configs, &socket);
-        let Ok(Some(state_dir)) = state_dir else { return Err(error) };
-        let Some(opened) = OfflineLedger::open(&state_dir) else { return Err(error) };
+        let Ok(Some(state_dir)) = state_dir else {
+            return Err(
+                format!("{error}; if it does not, --state-dir names the directory of its ledger").into()
+            );
+        };
+        let Some(opened) = OfflineLedger::open(&state_dir) else {
+            let place = state_dir.display();
+            let none = format!("there is no ledger in {place} that this user can read");
+            return Err(format!("{error}; {none}; --state-dir names another directory").into());
+        };
         print_error(format_args!(
             "warning: no daemon answers at {}; this is what the ledger in {} has",
             socket.display(),

@@ -138,13 +138,16 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
                 .collect();
             let last = shown.iter().rposition(|(cell, ..)| !cell.text.is_empty()).unwrap_or(0);
             for (index, (cell, width, fit)) in shown.into_iter().enumerate().take(last + 1) {
-                let shown =
-                    if fit == Fit::Path { cut_path(&cell.text, width) } else { cut(&cell.text, width) };
+                let shown = match fit {
+                    Fit::Whole => cell.text.clone(),
+                    Fit::Path => cut_path(&cell.text, width),
+                    Fit::Optional | Fit::Words(_) => cut(&cell.text, width),
+                };
                 let style = cell.style;
                 // Writing to a string cannot fail.
                 let _ = write!(text, "{style}{shown}{style:#}");
                 if index < last {
-                    text.extend(std::iter::repeat_n(' ', width - shown.width() + GAP));
+                    text.extend(std::iter::repeat_n(' ', width.saturating_sub(shown.width()) + GAP));
                 }
             }
             text.push('\n');
@@ -172,8 +175,25 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         widths
     }
 
-    /// Returns the widths that fit into `limit`, without those of columns that are left out.
+    /// Returns the widths that fit into `limit`, without those of columns that are left out. If nothing fits
+    /// because of a few long cells that are never cut, these stand out of their column, so that only their
+    /// own rows are too long.
     fn fit(&self, whole: [Option<usize>; COLUMNS], limit: usize) -> [Option<usize>; COLUMNS] {
+        let (widths, fits) = self.try_fit(whole, limit);
+        if fits {
+            return widths;
+        }
+        let mut narrow = whole;
+        for (at, width) in narrow.iter_mut().enumerate() {
+            let Some(width) = width.as_mut().filter(|_| self.columns[at].fit == Fit::Whole) else { continue };
+            let cells = self.rows.iter().map(|row| row[at].text.width());
+            *width = cells.filter(|cell| *cell <= limit / 2).max().unwrap_or(*width);
+        }
+        self.try_fit(narrow, limit).0
+    }
+
+    /// Returns the widths, and whether they fit.
+    fn try_fit(&self, whole: [Option<usize>; COLUMNS], limit: usize) -> ([Option<usize>; COLUMNS], bool) {
         let mut shown = whole;
         loop {
             let mut widths = shown;
@@ -186,14 +206,15 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
                 || self.shrink(&mut widths, limit, paths)
                 || self.shrink(&mut widths, limit, Fit::min_width)
             {
-                return widths;
+                return (widths, true);
             }
             let first = |fit| (0..COLUMNS).find(|at| shown[*at].is_some() && self.columns[*at].fit == fit);
             match first(Fit::Optional).or_else(|| first(Fit::Path)) {
                 Some(left_out) => shown[left_out] = None,
                 None => {
-                    self.shrink(&mut widths, limit, |fit| fit.min_width().map(|_| MIN_COLUMN_WIDTH));
-                    return widths;
+                    let min = |fit: Fit| fit.min_width().map(|_| MIN_COLUMN_WIDTH);
+                    let fits = self.shrink(&mut widths, limit, min);
+                    return (widths, fits);
                 }
             }
         }
@@ -328,6 +349,18 @@ mod tests {
         assert!(shown.contains("git.twc:deploy"), "{shown}");
         let shown = plain(&table().render(Some(80), &["STATE", "NOTE"]));
         assert_eq!(shown.lines().nth(1), Some("git.twc:deploy  /git/head"));
+    }
+
+    #[test]
+    fn a_name_longer_than_the_terminal_spoils_only_its_own_row() {
+        let mut table = table();
+        let long = format!("long.twc:{}", "x".repeat(75));
+        table.row([long.as_str().into(), "/n".into(), "running".into(), "a note that is read".into()]);
+        let shown = plain(&table.render(Some(80), &[]));
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[1], "git.twc:deploy  /git/head  idle");
+        assert_eq!(lines[2], "x               /n         running  forged\\nrow \\u{1b}[31m");
+        assert_eq!(lines[3], format!("{long}  /n         running  a note that is read"));
     }
 
     #[test]

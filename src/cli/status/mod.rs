@@ -53,9 +53,10 @@ pub struct Status {
     #[arg(long, short)]
     follow: bool,
     /// Print only problems, and exit 1 if there is any: a watch that fails, is held, is stuck or runs in
-    /// circles, a service that fails its check or whose member another host has, a start that waits because
-    /// max_actions run, a store that is not connected, a config that is not loaded or was emptied, a lost
-    /// ledger, or another part that does not work
+    /// circles, a service that fails its check, that is not announced for another reason or whose member
+    /// another host has, a start that waits because max_actions run, a store that is not connected, a config
+    /// that is not loaded or was emptied, configs that are not all read yet, a lost ledger, or another part
+    /// that does not work
     #[arg(long, conflicts_with = "follow")]
     check: bool,
     /// How long an action may run while an update waits for it, or a start may wait because max_actions run,

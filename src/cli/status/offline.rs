@@ -45,7 +45,8 @@ fn status(key: &WatchKey, stored: StoredWatch) -> WatchStatus {
         waits_for_place_seconds: None,
         failures: snapshot.failures,
         held: snapshot.held.map(|held| format!("version {} is held", held.number)),
-        error: last_error,
+        // As the daemon shows it: what stands before is for the log.
+        error: last_error.map(|error| error.strip_prefix("failed: ").unwrap_or(&error).to_owned()),
         held_by: None,
         last_run: None,
         notified: false,

@@ -140,7 +140,7 @@ fn int(value: &Dynamic) -> Checked<i64> {
     value.as_int().map_err(|_| match value.as_float() {
         // The interpreter reads an int that is too large as a float.
         Ok(float) if float.is_finite() && float.abs() >= i64::MAX as f64 => {
-            format!(": {float} is larger than an int can be")
+            format!(": {} is larger than an int can be", shown(float))
         }
         Ok(_) | Err(_) => {
             must_be("an int", value) + instead(&number_in(value).or_else(|| bytes_in(value))).as_str()
@@ -167,14 +167,23 @@ pub(super) fn seconds(value: &Dynamic) -> Checked<Duration> {
     // NaN, infinities and negative numbers fail the conversion.
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if (MIN_TIME..=MAX_TIME).contains(&time) => Ok(time),
-        Ok(time) if time > MAX_TIME => {
-            Err(format!(": {seconds} s is more than a year; leave it out for none"))
-        }
+        Ok(time) if time > MAX_TIME => Err(too_long(seconds)),
+        // A `Duration` holds no such time.
+        Err(_) if seconds > 0.0 => Err(too_long(seconds)),
         Ok(time) if !time.is_zero() => {
             Err(format!(": {seconds} s is less than {} s, the shortest time", MIN_TIME.as_secs_f64()))
         }
         Ok(_) | Err(_) => Err(format!(" must be a number of seconds above 0, not {seconds}")),
     }
+}
+
+fn too_long(seconds: f64) -> String {
+    format!(": {} s is more than a year; leave it out for none", shown(seconds))
+}
+
+/// Returns the number without a long row of zeros.
+fn shown(number: f64) -> String {
+    if number.abs() < 1e15 { number.to_string() } else { format!("{number:e}") }
 }
 
 pub(super) fn seconds_from(min: Duration, value: &Dynamic) -> Checked<Duration> {

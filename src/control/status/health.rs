@@ -15,9 +15,13 @@ const KILL_STUCK_SECONDS: f64 = 5.0;
 /// end after SIGKILL, or if it takes longer than `stuck_after` while an update waits for it.
 pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Duration) -> Vec<String> {
     let mut found = Vec::new();
+    if daemon.state == "starting" {
+        found.push("starting: not all configs have been read yet".to_owned());
+    }
     for store in &daemon.stores {
-        // A disconnected store that no watch uses is not a problem.
-        if store.connected != Some(true) && store.nodes > 0 {
+        // A disconnected store that no watch and no service uses is not a problem.
+        let has_members = daemon.services.iter().any(|service| service.store == store.name);
+        if store.connected != Some(true) && (store.nodes > 0 || has_members) {
             let detail = store.detail.as_deref().unwrap_or("not tried yet");
             found.push(format!("store {}: not connected: {detail}", store.name));
         }
@@ -186,10 +190,54 @@ mod tests {
             keeper_pid: None,
             keeper_restarts: 0,
         };
-        let found = |store| problems(&DaemonStatus { stores: vec![store], ..daemon() }, &[], STUCK_AFTER);
+        let problems_of = |store, services| {
+            problems(&DaemonStatus { stores: vec![store], services, ..daemon() }, &[], STUCK_AFTER)
+        };
+        let found = |store| problems_of(store, Vec::new());
         assert_eq!(found(store(Some(true), None)), [""; 0]);
         assert_eq!(found(store(Some(false), Some("refused"))), ["store default: not connected: refused"]);
         assert_eq!(found(store(None, None)), ["store default: not connected: not tried yet"]);
+        let unwatched = || StoreStatus { nodes: 0, ..store(None, None) };
+        assert_eq!(found(unwatched()), [""; 0]);
+        let announces = problems_of(unwatched(), vec![service("waiting", None)]);
+        assert_eq!(announces, ["store default: not connected: not tried yet"]);
+    }
+
+    fn service(state: &str, error: Option<&str>) -> ServiceStatus {
+        ServiceStatus {
+            service: "web.twc:web".into(),
+            file: "web.twc".into(),
+            description: "web".into(),
+            store: "default".into(),
+            member: "/services/web/h:1".into(),
+            state: state.into(),
+            since: Timestamp(std::time::UNIX_EPOCH),
+            is_checked: false,
+            check: None,
+            checked: None,
+            error: error.map(Into::into),
+            pause: None,
+            is_present: false,
+            drain: 0.0,
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_not_announced_for_a_reason_is_a_problem() {
+        let found = |state, error| {
+            problems(&DaemonStatus { services: vec![service(state, error)], ..daemon() }, &[], STUCK_AFTER)
+        };
+        assert_eq!(found("waiting", None), [""; 0], "its first check runs");
+        assert_eq!(found("waiting", Some("no permission")), ["web.twc:web: not announced: no permission"]);
+        assert_eq!(found("failing", Some("exit 1")), ["web.twc:web: failing: exit 1"]);
+        assert_eq!(found("announced", None), [""; 0]);
+    }
+
+    #[test]
+    fn a_daemon_that_still_reads_its_configs_has_a_problem() {
+        let starting = DaemonStatus { state: "starting".into(), watches: 0, ..daemon() };
+        let problem = ["starting: not all configs have been read yet"];
+        assert_eq!(problems(&starting, &[], STUCK_AFTER), problem);
     }
 
     #[test]

@@ -45,6 +45,8 @@ impl ServiceStatus {
         match self.state.as_str() {
             "failing" => Some(format!("{}: failing: {error}", self.service)),
             "conflict" => Some(format!("{}: conflict: {error} has {}", self.service, self.member)),
+            // Until its first check has ended, a service waits without a reason.
+            "waiting" => self.error.as_ref().map(|error| format!("{}: not announced: {error}", self.service)),
             _ => None,
         }
     }

@@ -64,6 +64,8 @@ struct OpenedKeeper {
     number: u64,
     orders: UnboundedSender<KeeperOrder>,
     process: Rc<Cell<KeeperProcess>>,
+    /// Why the keeper is not connected, if it has said so last.
+    disconnected: Option<Box<str>>,
 }
 
 pub struct Keepers {
@@ -172,7 +174,7 @@ impl Keepers {
     fn follow(&mut self, store: StoreName, KeeperLink { orders, mut events, process }: KeeperLink) {
         self.last_number += 1;
         let number = self.last_number;
-        self.keepers.insert(store.clone(), OpenedKeeper { number, orders, process });
+        self.keepers.insert(store.clone(), OpenedKeeper { number, orders, process, disconnected: None });
         self.alive += 1;
         let (sender, name) = (self.sender.clone(), KeeperName { store, number });
         spawn_local(async move {
@@ -235,8 +237,19 @@ impl Keepers {
             self.alive -= 1;
             return KeeperNews::Nothing;
         };
-        if self.keepers.get(&store).is_none_or(|open| open.number != number) {
+        let Some(keeper) = self.keepers.get_mut(&store).filter(|open| open.number == number) else {
             return KeeperNews::Nothing;
+        };
+        match &event {
+            KeeperEvent::Connected { .. } => keeper.disconnected = None,
+            KeeperEvent::Disconnected { reason } | KeeperEvent::Refused { reason } => {
+                keeper.disconnected = Some(reason.as_str().into());
+            }
+            KeeperEvent::Opened { .. }
+            | KeeperEvent::Announced { .. }
+            | KeeperEvent::Conflict { .. }
+            | KeeperEvent::Waiting { .. }
+            | KeeperEvent::Withdrawn { .. } => {}
         }
         let one = |path: NodePath, report: Report, this: &Self| {
             let name = MemberName { store: store.clone(), path };
@@ -263,6 +276,11 @@ impl Keepers {
                 KeeperNews::Disconnected { store, reason }
             }
         }
+    }
+
+    /// Returns why the keeper of this store is not connected, if it has said so last.
+    pub fn disconnected(&self, store: &StoreName) -> Option<&str> {
+        self.keepers.get(store)?.disconnected.as_deref()
     }
 
     /// The services with a member in this store, and the members.

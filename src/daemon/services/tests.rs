@@ -232,6 +232,11 @@ fn checks_announce_and_withdraw() {
         assert_eq!(bench.condition("a"), Condition::Announced);
         bench.tell(KeeperEvent::Disconnected { reason: "away".into() }).await;
         assert_eq!(bench.condition("a"), Condition::Waiting);
+        assert_eq!(bench.keepers.disconnected(&StoreName::default()), Some("away"));
+        bench.tell(KeeperEvent::Refused { reason: "no password".into() }).await;
+        assert_eq!(bench.keepers.disconnected(&StoreName::default()), Some("no password"));
+        bench.tell(KeeperEvent::Connected { what: "it".into() }).await;
+        assert_eq!(bench.keepers.disconnected(&StoreName::default()), None);
         std::fs::remove_file(&well).expect("remove a file");
         bench.until(|bench| bench.condition("a") == Condition::Failing).await;
         assert_eq!(bench.orders(), ["-/s/h:1"]);

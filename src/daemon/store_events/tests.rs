@@ -25,9 +25,13 @@ fn observed(revision: i64) -> StoreEvent {
 
 impl Daemon {
     fn start(directory: &Path) -> Self {
+        Self::start_on(directory, Stores::fake)
+    }
+
+    fn start_on(directory: &Path, stores: fn(StoreChannel) -> Stores) -> Self {
         let (channel, end) = StoreChannel::new();
         let mut parts = Parts::new(directory, Until::Stopped);
-        parts.stores = Stores::fake(channel);
+        parts.stores = stores(channel);
         let policy = Policy { run_on_load: RunOnLoad::Changed, ..Policy::DEFAULT }.into();
         parts.load(vec![WatchSpec { policy, ..spec("a", "/n") }]);
         Self { parts, end }
@@ -295,6 +299,31 @@ fn no_store_is_heard_while_many_reports_wait() {
         tell_all(&mut daemon);
         assert!(daemon.parts.stores.untold.has_room());
         assert_eq!(seen(&daemon, revision), 2 * MAX_TOLD_AT_ONCE + 1);
+        daemon.stop();
+    });
+}
+
+// A full table of inotify watches stays so for the process that found it full.
+#[test]
+fn a_store_that_finds_changes_late_is_degraded_until_another_process_serves_it() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let mut daemon = Daemon::start_on(directory.path(), Stores::fake_directory);
+        daemon.connect("fake:1").await;
+        let late = || StoreEvent::Degraded { reason: "looking every second".to_owned() };
+        let degraded = |daemon: &Daemon| daemon.parts.log.all_degraded();
+        daemon.hear([late(), connected("fake:1"), observed(1)]).await;
+        let found = degraded(&daemon);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].part, "changes in store default");
+        assert!(found[0].what.starts_with("looking every second; "), "{found:?}");
+        daemon.hear([StoreEvent::HalfEnded]).await;
+        assert_eq!(degraded(&daemon), []);
+        daemon.stop();
+        // A store on a network has no such watches: it says that it skips foreign keys.
+        let mut daemon = Daemon::start(directory.path());
+        daemon.hear([late()]).await;
+        assert_eq!(degraded(&daemon), []);
         daemon.stop();
     });
 }

@@ -25,6 +25,13 @@ impl Stores {
         let table = vec![StoreHandle::fake(StoreName::default(), channel)];
         Self { table, ..Self::default() }
     }
+
+    /// As [`Self::fake`], but a directory.
+    pub fn fake_directory(channel: StoreChannel) -> Self {
+        let settings = settings(std::path::Path::new("/nodes"));
+        let store = StoreHandle { settings, ..StoreHandle::fake(StoreName::default(), channel) };
+        Self { table: vec![store], ..Self::default() }
+    }
 }
 
 #[test]

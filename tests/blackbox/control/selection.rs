@@ -131,6 +131,7 @@ fn status_and_history_come_from_the_ledger_when_no_daemon_runs() {
     let status = offline(["status"]).finish().expect(1);
     status.expect_said(&told);
     let table = status.text();
+    assert!(table.contains("exit code") && !table.contains("failed: "), "{table}");
     assert_eq!(names(&table), ["app.twc:config", "app.twc:flags", "app.twc:waits", "git.twc:deploy"]);
     let states: Vec<_> = table.lines().skip(1).filter_map(|row| row.split_whitespace().nth(2)).collect();
     assert_eq!(states, ["paused", "failed", "absent", "failed"], "{table}");
@@ -151,5 +152,7 @@ fn status_and_history_come_from_the_ledger_when_no_daemon_runs() {
     let none = sandbox.path("nothing").display().to_string();
     let error =
         sandbox.twitcher(["history", "--control-socket", &none, "--state-dir", &none]).finish().expect(1);
-    error.expect_said(&["does the daemon run?"]);
+    error.expect_said(&["does the daemon run?", &format!("no ledger in {none}"), "--state-dir"]);
+    let error = sandbox.twitcher(["status", "--control-socket", &none]).finish().expect(1);
+    error.expect_said(&["does the daemon run?", "--state-dir names the directory of its ledger"]);
 }

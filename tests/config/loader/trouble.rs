@@ -132,6 +132,42 @@ fn a_directory_that_cannot_be_read_removes_nothing() {
     assert_eq!(follower.short(), "sub/a.twc: /b");
 }
 
+// A release is often put in place by removing a link and making another one.
+#[test]
+fn a_link_whose_target_is_away_removes_nothing() {
+    let follower = Follower::ready(&[(".r1/app.twc", &watch("/a")), (".r1/team/b.twc", &watch("/b"))]);
+    let link = |target: &str, name: &str| symlink(target, follower.root.join(name)).unwrap();
+    let remove = |name: &str| fs::remove_file(follower.root.join(name)).unwrap();
+    link(".r1", ".current");
+    link(".current/app.twc", "app.twc");
+    assert_eq!(follower.short(), "app.twc: /a");
+    link(".current/team", "team");
+    assert_eq!(follower.short(), "team/b.twc: /b");
+    // What else a link may lead to is not said.
+    link("none", "lib.rhai");
+    link("none", "web.json");
+    follower.rest();
+    remove(".current");
+    let remedy = "which does not exist; restore that, or remove the link";
+    let closed = follower.short();
+    assert!(closed.contains(&format!("team: a link to .current/team, {remedy}")), "{closed}");
+    match follower.next() {
+        FileChange::Failed { file, error } if file == "app.twc" => {
+            assert!(error.ends_with(&format!("app.twc: a link to .current/app.twc, {remedy}")), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    follower.quiet();
+    link(".r1", ".current");
+    assert_eq!([follower.short(), follower.short()], ["team/ opened", "app.twc: /a"]);
+    follower.rest();
+    // A link that is removed takes its watches along.
+    remove("app.twc");
+    assert_eq!(follower.short(), "app.twc removed");
+    remove("team");
+    assert_eq!(follower.short(), "team/b.twc removed");
+}
+
 #[test]
 fn loose_permissions_that_are_allowed_bring_a_warning() {
     let follower = Follower::trusting(Trust::Warned, &[]);

@@ -65,7 +65,7 @@ const VALUES: &[Case] = &[
          single quotes; write \"x\"",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec([\"ls\", '/']) });", &[
-        "1:39: Exec: word 1 is a character in single quotes, not a string; write \"/\"",
+        "1:39: Exec: word 2 is a character in single quotes, not a string; write \"/\"",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), uid: '0' });", &[
         "1:53: `uid` must be an int or a name, not a character in single quotes; write \"0\"",
@@ -205,6 +205,9 @@ const UNITS: &[Case] = &[
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), timeout: 99999999 });", &[
         "1:53: `timeout`: 99999999 s is more than a year; leave it out for none",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), splay: 1e99 });", &[
+        "1:53: `splay`: 1e99 s is more than a year; leave it out for none",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), splay: -1 });", &[
         "1:53: `splay` must be a number of seconds above 0, not -1",

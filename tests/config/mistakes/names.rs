@@ -122,7 +122,7 @@ const FUNCTIONS: &[Case] = &[
         "1:39: Exec: the command is empty",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec([\"a\", 3]) });", &[
-        "1:39: Exec: word 1 is an int, not a string",
+        "1:39: Exec: word 2 is an int, not a string",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"a\", \"b\") });", &[
         "1:39: Exec takes one argument: a string for the shell, or an array [program, argument...]",

@@ -116,11 +116,20 @@ const PYTHON: &[Case] = &[
          Python config of Twitcher 1, `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("RegisterWatch(#{ znode: '/n', action: Exec(\"x\") });", &[
-        "1:25: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
+        "1:25: 'text' is \"text\" in Rhai; if this is a Python config of Twitcher 1, \
          `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", # the node\n  action: Exec(\"x\") });", &[
-        "1:31: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
+        "1:31: # comment is // comment in Rhai; if this is a Python config of Twitcher 1, \
+         `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
+    // `convert` takes neither for Python.
+    ("RegisterWatch(#{\n    znode: \"/n\",\n    # the user\n    action: Exec(\"x\"),\n});", &[
+        "3:5: # comment is // comment in Rhai; if this is a Python config of Twitcher 1, \
+         `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec('true') });", &[
+        "1:44: 'text' is \"text\" in Rhai; if this is a Python config of Twitcher 1, \
          `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("def act(event):\n    return 0", &[
@@ -132,8 +141,8 @@ const PYTHON: &[Case] = &[
          `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("import os\nRegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), uid: 0 });", &[
-        "2:1: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
-         `twitcher convert` rewrites it (docs/migration.md)",
+        "2:1: import, from is import \"path\" as name, or the functions of twitcher.twc(5) in Rhai; if \
+         this is a Python config of Twitcher 1, `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("for name in [\"a\"]:\n    print(name)", &[
         "1:18: this is a Python config of Twitcher 1, and configs are written in Rhai now: \

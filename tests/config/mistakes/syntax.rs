@@ -48,6 +48,22 @@ const SYNTAX: &[Case] = &[
         "1:44: a text ends before `true`: does it, or the text before it, lack a quote? A quote in a text \
          is \\\"",
     ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\") }\nRegisterWatch(#{ znode: \"/m\" });", &[
+        "2:1: the call of `RegisterWatch` lacks its `)`",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\") };\n", &[
+        "1:54: the call of `RegisterWatch` lacks its `)`",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\" });\n", &[
+        "1:51: the call of `Exec` lacks its `)`",
+    ]),
+    ("fn act(event) {\n    run(\"x\"\n}", &[
+        "3:1: the call of `run` lacks its `)`",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec([\"a\"\n    \"b\"]) });", &[
+        "2:5: Syntax error: Expecting ',' to separate the items of this array literal; put a , at the end of \
+         the line before",
+    ]),
     ("fn f(x) { f(x + 1) }\nf(0);", &[
         "2:1: functions call one another too deep; does one call itself without an end?",
     ]),

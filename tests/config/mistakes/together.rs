@@ -26,7 +26,7 @@ for color in ["red", "green"] {
 }
 fn later() { frob() }
 "#;
-    let expected = r#"a.twc:5:13: Exec: word 2 is an int, not a string
+    let expected = r#"a.twc:5:13: Exec: word 3 is an int, not a string
   |     action: Exec(["git", "pull", 3]),
   |             ^
 a.twc:6:5: `uid`: unknown user "nobdy"; did you mean `nobody`?
@@ -52,6 +52,25 @@ a.twc:17:14: unknown function `frob`
   |              ^
 "#;
     assert_eq!(said(config, &[]), expected);
+}
+
+// What the script needs behind an unknown name is loaded as well.
+#[test]
+fn an_unknown_name_hides_no_mistake_and_makes_none_up() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("web.json"), "{}").unwrap();
+    let config = "RegisterWatch(#{ znode: `/a`, action: Exec(`x`), run_mode: QUEU });\n\
+                  RegisterWatch(#{ znode: `/b`, action: Exec(`x`), decode: JSON, schema: `web.json` });\n\
+                  RegisterWatch(#{ znode: `/c/${env(\"HOME\", \"\")}`, action: Exec(`x`) });\n\
+                  import \"usual\" as u;\n\
+                  RegisterWatch(#{ znode: `/d`, action: Exec(`x`), tiemout: 3 });\n";
+    let (code, said) = run(directory.path(), config, &[]);
+    let messages: Vec<&str> = said.lines().filter(|line| line.starts_with("a.twc:")).collect();
+    let expected = [
+        "a.twc:1:60: unknown variable `QUEU`; did you mean `QUEUE`?",
+        "a.twc:5:50: unknown key `tiemout`; did you mean `timeout`?",
+    ];
+    assert_eq!((code, &messages[..]), (Some(1), &expected[..]), "{said}");
 }
 
 // Several registrations share the code of a function, so a message names the call.

@@ -17,7 +17,7 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: Exec(` `)", "Exec: the command is empty"),
         ("znode: `/a`, action: Exec([])", "Exec: the command is empty"),
         ("znode: `/a`, action: Exec([``])", "Exec: the program's name is empty"),
-        ("znode: `/a`, action: Exec([`a`, 3])", "Exec: word 1 is an int, not a string"),
+        ("znode: `/a`, action: Exec([`a`, 3])", "Exec: word 2 is an int, not a string"),
         ("znode: `/a`, action: Exec(3)", "Exec takes a string"),
         ("znode: `/a`, action: Exec(\"a\\x00\")", "Exec: \"a\\0\" has a NUL"),
         ("znode: `/a`, action: Exec([`x`, \"a\\x00\"])", "Exec: \"a\\0\" has a NUL"),
