@@ -23,6 +23,19 @@ const MAX_SHOWN: usize = 50;
 /// A loop makes the same mistake again and again. As many are shown as a call can miss keys, and one more.
 const MAX_OF_A_PLACE: usize = 3;
 
+/// The note below an error of the parser.
+const UNCHECKED_FILE: &str = "the rest of the file is not checked before this is mended";
+
+/// The note below an error of the parser if it is known where the next statement begins.
+const UNCHECKED_STATEMENT: &str = "the rest of this statement is not checked before this is mended";
+
+/// Says below an error of the parser that the statements behind it are checked.
+pub fn narrow_to_statement(mistake: &mut Mistake) {
+    for (words, _) in mistake.notes.iter_mut().filter(|(words, _)| words == UNCHECKED_FILE) {
+        *words = UNCHECKED_STATEMENT.to_owned();
+    }
+}
+
 /// Describes an error of the script of `request`, which happened at `place`. `functions` are the names of the
 /// script's own functions.
 pub fn mistake(error: &EvalAltResult, request: &Request, functions: &[String], place: Scope) -> Mistake {
@@ -50,7 +63,7 @@ pub fn mistake(error: &EvalAltResult, request: &Request, functions: &[String], p
             mistake.text = text;
             mistake.notes.extend(words.into_iter().map(|words| (words, None)));
         }
-        mistake.notes.push(("the rest of the file is not checked before this is mended".to_owned(), None));
+        mistake.notes.push((UNCHECKED_FILE.to_owned(), None));
     }
     mistake
 }

@@ -45,6 +45,7 @@ mod modules;
 mod places;
 mod python;
 pub mod quote;
+mod recovery;
 pub mod registrar;
 pub mod registration;
 pub mod request;

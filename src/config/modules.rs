@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::literals;
 use super::mistake::{Mistake, Mistakes};
+use super::recovery::recover;
 use super::request::ModuleSource;
 
 /// The suffix of every module file.
@@ -86,6 +87,8 @@ struct State {
     /// The modules that are reported as missing or wrong. Empty ones take their places, so that the script
     /// goes on.
     broken: BTreeSet<String>,
+    /// The errors of a module behind its first one.
+    further: Vec<EvalAltResult>,
     mistakes: Mistakes,
     evaluated: BTreeMap<String, Shared<Module>>,
     /// The modules that are being evaluated. They cannot be imported.
@@ -166,8 +169,10 @@ impl Resolver {
                 match self.compile(engine, &located, &path, position) {
                     Ok(ast) => pending.push((located, ast)),
                     Err(error) => {
-                        self.0.borrow_mut().broken.insert(located);
+                        let state = &mut *self.0.borrow_mut();
+                        state.broken.insert(located);
                         errors.push((importer.clone(), error));
+                        errors.extend(state.further.drain(..).map(|error| (importer.clone(), error.into())));
                     }
                 }
             }
@@ -206,7 +211,11 @@ impl Resolver {
         for (position, reason) in literals::check(engine, &source) {
             self.0.borrow().mistakes.add(Mistake::new(located, position, reason));
         }
-        let plain = engine.compile(&*source).map_err(|error| in_module(error.into()))?;
+        let plain = engine.compile(&*source).map_err(|error| {
+            let behind = recover(engine, &source, &error).map_or_else(Vec::new, |it| it.errors);
+            self.0.borrow_mut().further.extend(behind.into_iter().map(|error| *in_module(error.into())));
+            in_module(error.into())
+        })?;
         let mut ast = optimize(engine, plain.clone());
         ast.set_source(located);
         let mut state = self.0.borrow_mut();

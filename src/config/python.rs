@@ -107,6 +107,11 @@ pub fn explain(code: &str, mistake: &Mistake) -> Option<(String, Vec<String>)> {
     Some((format!("{OLD}, and {MIGRATE}"), found.collect()))
 }
 
+/// Whether [`explain`] takes the file of this mistake for Python.
+pub fn is_python(mistake: &Mistake) -> bool {
+    mistake.text.starts_with(OLD)
+}
+
 fn starts_with(code: &str, word: &str) -> bool {
     code.trim_start().starts_with(word)
 }

@@ -7,11 +7,13 @@
 use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::iter;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rhai::{
-    AST, ASTNode, Dynamic, Engine, EvalAltResult, INT, Module, NativeCallContext, OptimizationLevel, Stmt,
+    AST, ASTNode, Dynamic, Engine, EvalAltResult, INT, Module, NativeCallContext, OptimizationLevel,
+    ParseError, Stmt,
 };
 
 use super::exec::exec;
@@ -22,6 +24,8 @@ use super::literals;
 use super::message;
 use super::mistake::{Faulty, Mistake, Mistakes, is_faulty, place_of};
 use super::modules::{Resolver, optimize};
+use super::python;
+use super::recovery::{self, Recovered};
 use super::registrar::{CapturedFunction, Registering, Registrar};
 use super::registration::RegisteredAction;
 use super::request::{Reply, Request};
@@ -58,6 +62,24 @@ struct State {
     registrar: Rc<RefCell<Registrar>>,
     mistakes: Mistakes,
     deadline: Rc<Cell<Option<Instant>>>,
+    /// What the last run found out about a script with a syntax error.
+    broken: Rc<RefCell<Option<Broken>>>,
+}
+
+/// A script with syntax errors, of which only the statements without one were run.
+struct Broken {
+    mistakes: Vec<Mistake>,
+    /// The names that the other statements define.
+    lost: BTreeSet<String>,
+}
+
+impl Broken {
+    /// Whether the mistake may be there only because a statement was not run.
+    fn causes(&self, mistake: &Mistake) -> bool {
+        let said = mistake.text.split("; ").next().unwrap_or_default();
+        let mut names = said.split(['`', '"']).skip(1).step_by(2).flat_map(|name| name.split("::"));
+        said.starts_with("missing key") || names.any(|name| self.lost.contains(name))
+    }
 }
 
 impl Interpreter {
@@ -70,7 +92,7 @@ impl Interpreter {
 
     /// Returns the reply of `twitcher evaluate` to `request`.
     pub fn evaluate(&self, request: &Request) -> Reply {
-        let State { resolver, registrar, mistakes, deadline, .. } = &self.state;
+        let State { resolver, registrar, mistakes, deadline, broken, .. } = &self.state;
         deadline.set(Some(Instant::now() + DEADLINE));
         let mut result = self.run(&self.engine, request, None);
         // Missing modules and variables come first, because the script may have caught the error.
@@ -78,7 +100,7 @@ impl Interpreter {
             return needed;
         }
         let findings = self.lint();
-        if result.is_ok() && mistakes.is_empty() {
+        if result.is_ok() && mistakes.is_empty() && broken.borrow().is_none() {
             let doubts = findings.into_iter().map(|finding| finding.mistake).collect();
             let (watches, services) = registrar.take().into_registrations();
             return Reply::Loaded { watches, services, doubts };
@@ -96,8 +118,10 @@ impl Interpreter {
                 return needed;
             }
         }
+        let broken = broken.take();
         if let Err(error) = &result
             && is_late(&result)
+            && broken.is_none()
         {
             let mistake = self.mistake(error, request);
             return Reply::TimedOut { message: message::render(&[mistake], request) };
@@ -105,6 +129,12 @@ impl Interpreter {
         let called = mistakes.called();
         let (watches, services) = registrar.take().into_registrations();
         let mut found = mistakes.take();
+        if let Some(broken) = broken {
+            found.extend(findings.into_iter().map(|finding| finding.mistake));
+            found.retain(|mistake| !broken.causes(mistake));
+            found.extend(broken.mistakes);
+            return Reply::Failed { watches, services, mistakes: found };
+        }
         self.trace(engine, request, &called, &mut found);
         found.extend(findings.into_iter().map(|finding| finding.mistake));
         if let Err(error) = &result {
@@ -183,7 +213,8 @@ impl Interpreter {
         request: &Request,
         wanted: Option<usize>,
     ) -> Result<(), Box<EvalAltResult>> {
-        let State { resolver, fact_provider, registrar, mistakes, deadline: _ } = &self.state;
+        let State { resolver, fact_provider, registrar, mistakes, deadline: _, broken } = &self.state;
+        broken.take();
         mistakes.begin();
         resolver.begin(request.modules.clone(), mistakes.clone());
         fact_provider.begin(request.facts.clone());
@@ -193,7 +224,12 @@ impl Interpreter {
         for (position, reason) in literals::check(engine, &request.source) {
             mistakes.add(Mistake::new(&request.name, position, reason));
         }
-        let plain = engine.compile(&*request.source)?;
+        let plain = match engine.compile(&*request.source) {
+            Ok(plain) => plain,
+            // A function is never taken from a file with a mistake.
+            Err(error) if wanted.is_some() => return Err(error.into()),
+            Err(error) => self.recover(engine, request, error)?,
+        };
         let mut ast = optimize(engine, plain.clone());
         ast.set_source(&*request.name);
         let errors = resolver.preload(engine, &request.name, &ast);
@@ -212,6 +248,32 @@ impl Interpreter {
             mistakes.add(error);
         }
         engine.run_ast(&ast)
+    }
+
+    /// Records the syntax errors of the script, of which `first` is the first. Returns the code of the other
+    /// statements.
+    fn recover(
+        &self,
+        engine: &Engine,
+        request: &Request,
+        first: ParseError,
+    ) -> Result<AST, Box<EvalAltResult>> {
+        let recovered = recovery::recover(engine, &request.source, &first);
+        let first: Box<EvalAltResult> = first.into();
+        let mistake = |error: &EvalAltResult| {
+            let mut mistake = self.mistake(error, request);
+            message::narrow_to_statement(&mut mistake);
+            mistake
+        };
+        let of_first = mistake(&first);
+        let Some(Recovered { ast, errors, lost }) = recovered.filter(|_| !python::is_python(&of_first))
+        else {
+            return Err(first);
+        };
+        let behind = errors.into_iter().map(|error| mistake(&error.into()));
+        let mistakes = iter::once(of_first).chain(behind).collect();
+        self.state.broken.replace(Some(Broken { mistakes, lost }));
+        Ok(ast)
     }
 
     fn lint(&self) -> Vec<Finding> {
@@ -285,7 +347,7 @@ fn lenient_engine(state: &State, unknown: BTreeSet<Unknown>) -> Engine {
     engine
 }
 
-fn engine(State { resolver, fact_provider, registrar, mistakes, deadline }: &State) -> Engine {
+fn engine(State { resolver, fact_provider, registrar, mistakes, deadline, .. }: &State) -> Engine {
     let mut engine = Engine::new();
     // The code is optimized later, because the mistakes in it are found in what people wrote.
     engine.set_optimization_level(OptimizationLevel::None);

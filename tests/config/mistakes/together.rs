@@ -73,6 +73,58 @@ fn an_unknown_name_hides_no_mistake_and_makes_none_up() {
     assert_eq!((code, &messages[..]), (Some(1), &expected[..]), "{said}");
 }
 
+// The parser stops at each of them.
+#[test]
+fn all_syntax_errors_of_a_file_are_said_and_nothing_else() {
+    let config = r#"let port = 80
+let host = "h;
+RegisterWatch(#{
+    znode: "/a"
+    action: Exec("x"),
+});
+RegisterWatch(#{ znode: "/b", action: Exec("x") }
+RegisterWatch(#{ znode: "/c", timeout: 5m, action: Exec("x") });
+import "broken" as b;
+fn act(event) {
+    run("x"
+}
+RegisterWatch(#{
+    tiemout: 3,
+    znode: `/g/${host}/${port}`,
+    action: Fn("act"),
+});
+for name in ["a", "b"] {
+RegisterWatch(#{ znode: `/${name}`, action: act(name) });
+}
+RegisterWatch({ znode: "/e" });
+RegisterWatch(#{ znode = "/f" });
+let usual = #{ nice: 1, ;
+RegisterWatch(usual + #{ znode: "/h", action: Exec("x") });
+RegisterWatch(#{ znode: "/i", action: Exec("x"), run_mode: QEUE });
+"#;
+    let said = said(config, &[]);
+    let places: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split(": ").next())
+        .collect();
+    let expected = [
+        "a.twc:2:1",
+        "a.twc:2:12",
+        "a.twc:5:5",
+        "a.twc:7:50",
+        "a.twc:8:41",
+        "a.twc:12:1",
+        "a.twc:14:5",
+        "a.twc:21:22",
+        "a.twc:22:24",
+        "a.twc:23:25",
+        "a.twc:25:60",
+        "broken.rhai:1:9",
+    ];
+    assert_eq!(places, expected, "{said}");
+}
+
 // Several registrations share the code of a function, so a message names the call.
 #[test]
 fn a_mistake_within_a_function_names_the_calls_that_led_there() {

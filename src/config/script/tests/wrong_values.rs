@@ -271,12 +271,12 @@ fn a_character_that_does_not_show_is_an_error_that_names_it() {
     assert_eq!(
         failed("let a =\u{a0}1;"),
         "/etc/twitcher/git.twc:1:8: U+00A0 NO-BREAK SPACE cannot stand here; write a plain space instead\n  \
-         | let a =\u{a0}1;\n  |        ^\n  the rest of the file is not checked before this is mended"
+         | let a =\u{a0}1;\n  |        ^\n  the rest of this statement is not checked before this is mended"
     );
     assert_eq!(
         failed("let a\u{200b} =\u{2013}1;"),
         "/etc/twitcher/git.twc:1:6: U+200B ZERO WIDTH SPACE cannot stand here; remove it (it does not \
-         show)\n  | let a\\u{200b} =\u{2013}1;\n  |      ^\n  the rest of the file is not checked before \
+         show)\n  | let a\\u{200b} =\u{2013}1;\n  |      ^\n  the rest of this statement is not checked before \
          this is mended"
     );
     assert!(
