@@ -276,8 +276,8 @@ fn a_character_that_does_not_show_is_an_error_that_names_it() {
     assert_eq!(
         failed("let a\u{200b} =\u{2013}1;"),
         "/etc/twitcher/git.twc:1:6: U+200B ZERO WIDTH SPACE cannot stand here; remove it (it does not \
-         show)\n  | let a\\u{200b} =\u{2013}1;\n  |      ^\n  the rest of this statement is not checked before \
-         this is mended"
+         show)\n  | let a\\u{200b} =\u{2013}1;\n  |      ^\n  the rest of this statement is not \
+         checked before this is mended"
     );
     assert!(
         failed("f(\u{201c}x\u{201d});").contains("1:3: U+201C LEFT DOUBLE QUOTATION MARK cannot stand here")
