@@ -52,7 +52,7 @@ const SYNTAX: &[Case] = &[
         "2:1: the call of `RegisterWatch` lacks its `)`",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\") };\n", &[
-        "1:54: the call of `RegisterWatch` lacks its `)`",
+        "1:53: the call of `RegisterWatch` lacks its `)`",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\" });\n", &[
         "1:51: the call of `Exec` lacks its `)`",

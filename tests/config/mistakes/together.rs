@@ -61,7 +61,7 @@ fn an_unknown_name_hides_no_mistake_and_makes_none_up() {
     fs::write(directory.path().join("web.json"), "{}").unwrap();
     let config = "RegisterWatch(#{ znode: `/a`, action: Exec(`x`), run_mode: QUEU });\n\
                   RegisterWatch(#{ znode: `/b`, action: Exec(`x`), decode: JSON, schema: `web.json` });\n\
-                  RegisterWatch(#{ znode: `/c/${env(\"HOME\", \"\")}`, action: Exec(`x`) });\n\
+                  RegisterWatch(#{ znode: `/c/${env(\"HOME\", \"h\")}`, action: Exec(`x`) });\n\
                   import \"usual\" as u;\n\
                   RegisterWatch(#{ znode: `/d`, action: Exec(`x`), tiemout: 3 });\n";
     let (code, said) = run(directory.path(), config, &[]);
