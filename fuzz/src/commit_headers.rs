@@ -64,6 +64,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(commit.payload, payload);
     check_node(commit);
     check_replies(&journal, &commit.header);
+    check_pages(&journal, commit.header.version);
 }
 
 /// The text of a header: UTF-8, or Latin-1.

@@ -4,15 +4,16 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 pub(crate) const TIMESTAMP_FORMAT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// A point in time, shown and serialized like `2026-11-21T16:13:31.042Z`.
+/// A point in time, shown and serialized like `2026-11-21T16:13:31.042Z`. One that RFC 3339 cannot write is
+/// shown as the nearest that it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub SystemTime);
 
@@ -41,7 +42,7 @@ impl Timestamp {
 
     /// Returns `2026-11-21T16:13:31Z`, the shorter form for tables.
     pub fn to_the_second(self) -> String {
-        OffsetDateTime::from(self.0).format(SECONDS).unwrap_or_default()
+        self.utc().format(SECONDS).unwrap_or_default()
     }
 
     /// Returns what people need to see of it: the time of this day, `11-21 16:13Z` of this year, or the date.
@@ -55,7 +56,8 @@ impl Timestamp {
     }
 
     /// Parses a time in RFC 3339 (`2026-11-21T16:13:31Z`), also without its seconds, or a date, which means
-    /// its beginning. Without an offset it is UTC.
+    /// its beginning. Without an offset it is UTC. `None` also if in UTC it lies outside of the years 0
+    /// to 9999.
     pub fn parse(text: &str) -> Option<Self> {
         let whole = match text.len() {
             10 => format!("{text}T00:00:00Z"),
@@ -64,11 +66,26 @@ impl Timestamp {
             19 => format!("{text}Z"),
             _ => text.to_owned(),
         };
-        OffsetDateTime::parse(&whole.replacen(' ', "T", 1), &Rfc3339).ok().map(|time| Self(time.into()))
+        Self::parse_rfc3339(&whole.replacen(' ', "T", 1)).ok()?
+    }
+
+    /// `None` for a time that is one only with its offset: in UTC it lies in a year that cannot be written.
+    fn parse_rfc3339(text: &str) -> Result<Option<Self>, time::error::Parse> {
+        let time = OffsetDateTime::parse(text, &Rfc3339)?.checked_to_offset(UtcOffset::UTC);
+        Ok(time.filter(|time| time.year() >= 0).map(|time| Self(time.into())))
+    }
+
+    /// The nearest time that can be written.
+    fn utc(self) -> OffsetDateTime {
+        let span = |span: Duration| span.try_into().unwrap_or(time::Duration::MAX);
+        match self.0.duration_since(UNIX_EPOCH) {
+            Ok(after) => OffsetDateTime::UNIX_EPOCH.saturating_add(span(after)),
+            Err(before) => OffsetDateTime::UNIX_EPOCH.saturating_sub(span(before.duration())),
+        }
     }
 
     fn short_as(self, today: &[BorrowedFormatItem<'_>], now: SystemTime) -> String {
-        let (at, now) = (OffsetDateTime::from(self.0), OffsetDateTime::from(now));
+        let (at, now) = (self.utc(), Self(now).utc());
         let format = match () {
             () if at.date() == now.date() => today,
             () if at.year() == now.year() => DAY_AND_TIME,
@@ -80,7 +97,7 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = OffsetDateTime::from(self.0).format(TIMESTAMP_FORMAT).map_err(|_| fmt::Error)?;
+        let text = self.utc().format(TIMESTAMP_FORMAT).map_err(|_| fmt::Error)?;
         f.write_str(&text)
     }
 }
@@ -94,8 +111,8 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let parsed = OffsetDateTime::parse(&text, &Rfc3339).map_err(de::Error::custom)?;
-        Ok(Self(parsed.into()))
+        let time = Self::parse_rfc3339(&text).map_err(de::Error::custom)?;
+        time.ok_or_else(|| de::Error::custom("a time outside of the years 0 to 9999"))
     }
 }
 
@@ -125,6 +142,25 @@ mod tests {
             ["", "yesterday", "2026-13-01", "16:13", "日本日本日本日本日本日"].map(parsed),
             [const { None }; 5]
         );
+    }
+
+    // Who makes a time of somebody else's text or number must not end for one that cannot be written.
+    #[test]
+    fn no_time_is_too_far_away_to_be_shown() {
+        let last = "9999-12-31T23:59:59";
+        assert_eq!(Timestamp::parse(last).map(Timestamp::to_the_second), Some(format!("{last}Z")));
+        for text in [format!("{last}-00:01"), "0000-01-01T00:00:00+00:01".to_owned()] {
+            assert_eq!(Timestamp::parse(&text), None, "{text}");
+            let json = serde_json::Value::from(text);
+            assert!(serde_json::from_value::<Timestamp>(json).is_err());
+        }
+        let far = Duration::from_secs(i64::MAX as u64);
+        let later = Timestamp(UNIX_EPOCH + far);
+        let earlier = Timestamp(UNIX_EPOCH - far);
+        assert_eq!((later.to_string(), later.to_the_second()), (format!("{last}.999Z"), format!("{last}Z")));
+        assert_eq!(later.short(UNIX_EPOCH), "9999-12-31");
+        assert_eq!(later.short_with_millis(UNIX_EPOCH + far), "23:59:59.999Z");
+        assert!(earlier.to_string().starts_with('-'), "{earlier}");
     }
 
     #[test]
