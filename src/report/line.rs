@@ -7,7 +7,7 @@ use super::context::LogContext;
 use super::json;
 use super::level::Level;
 use crate::model::LogFormat;
-use crate::text::{TIMESTAMP_FORMAT, printable};
+use crate::text::{TIMESTAMP_FORMAT, beginning, printable};
 
 /// How many lines wait for a slow or missing log before lines are dropped. Usual lines take about 400 KiB.
 pub const MAX_QUEUED_LINES: usize = 4096;
@@ -119,7 +119,7 @@ pub fn whole(lines: &[String]) -> String {
 
 fn cut(line: &mut String) {
     if line.len() > MAX_LINE_BYTES {
-        let end = (0..=MAX_LINE_BYTES).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+        let end = beginning(line, MAX_LINE_BYTES).len();
         let more = line.len() - end;
         line.truncate(end);
         line.push_str(&format!(" ... ({more} more bytes cut)"));

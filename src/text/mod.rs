@@ -27,7 +27,7 @@ pub use merge::{Merged, has_markers, merge};
 pub use percent::{percent_decoded, percent_encoded};
 pub use printable::{is_hidden, is_invisible, printable};
 pub use quoted::quoted;
-pub use shortened::{shortened, within_bytes};
+pub use shortened::{beginning, shortened, within_bytes};
 pub use span::parse_span;
 pub use suggest::{did_you_mean, suggest};
 pub(crate) use timestamp::TIMESTAMP_FORMAT;

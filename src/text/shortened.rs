@@ -16,9 +16,13 @@ pub fn within_bytes(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return text.into();
     }
-    let room = most.saturating_sub('…'.len_utf8());
-    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}…", &text[..end]).into()
+    format!("{}…", beginning(text, most.saturating_sub('…'.len_utf8()))).into()
+}
+
+/// Returns as much of the text as fits into `most` bytes and ends behind a whole character.
+pub fn beginning(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 #[cfg(test)]

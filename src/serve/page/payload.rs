@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::shown::Shown;
-use crate::text::count;
+use crate::text::{self, count};
 
 /// How much of a text is shown. The rest is behind a link.
 const MAX_BYTES: usize = 128 << 10;
@@ -98,10 +98,7 @@ pub fn view(payload: &[u8], whole: &str) -> Markup {
 }
 
 fn beginning(text: &str) -> (&str, bool) {
-    let mut end = text.len().min(MAX_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    let mut end = text::beginning(text, MAX_BYTES).len();
     if let Some((at, _)) = text[..end].match_indices('\n').nth(MAX_LINES - 1) {
         end = at + 1;
     }

@@ -1,9 +1,12 @@
 //! What the daemon and the half of a store say to each other, beside the bytes of contents.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::Facet;
 use crate::store::encoding::StateHeader;
+use crate::text::within_bytes;
 
 /// Names a subject that the half follows. No number is used twice.
 pub(super) type Id = u64;
@@ -107,16 +110,11 @@ pub(super) enum FromHalf {
 }
 
 /// Cuts `text` to what a message may have.
-pub(super) fn bounded(mut text: String) -> String {
-    if text.len() > MAX_TEXT {
-        let mut end = MAX_TEXT - '…'.len_utf8();
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-        text.push('…');
+pub(super) fn bounded(text: String) -> String {
+    match within_bytes(&text, MAX_TEXT) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(cut) => cut,
     }
-    text
 }
 
 #[cfg(test)]
