@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, mem};
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::presence::Presence;
 use super::routes::Scope;
-use super::socket::{self, SocketFile, SocketOptions};
+use crate::listen::{SocketError, SocketFile, SocketOptions, bind};
 
 /// An address at which the daemon listens.
 pub trait Endpoint {
@@ -64,8 +65,8 @@ impl SharedOptions {
 
     pub fn set_group(&self, group: u32, mode: u32) {
         let mut options = self.lock();
-        if (options.group, options.mode) != (Some(group), mode) {
-            (options.group, options.mode) = (Some(group), mode);
+        if (options.group, options.mode) != (Some(group), Some(mode)) {
+            (options.group, options.mode) = (Some(group), Some(mode));
             self.changed.notify_one();
         }
     }
@@ -112,6 +113,17 @@ impl ControlEndpoint {
     }
 }
 
+/// Says why there is no control socket, and what helps.
+fn refused(path: &Path, error: &SocketError) -> String {
+    let remedy = match error {
+        SocketError::TooLong => "; give it a shorter one with --control-socket",
+        SocketError::Taken => "; give this daemon its own with --control-socket",
+        SocketError::NoSocket => ", or name another path with --control-socket",
+        SocketError::Io(_) => "; name another path with --control-socket",
+    };
+    format!("control socket {}: {error}{remedy}", path.display())
+}
+
 impl Endpoint for ControlEndpoint {
     type Listener = UnixListener;
     type Stream = UnixStream;
@@ -127,7 +139,8 @@ impl Endpoint for ControlEndpoint {
         // Before the new socket is there, which may get the same inode: it would be taken for the old one.
         drop(mem::take(&mut *file));
         let options = self.options.lock().clone();
-        let (listener, bound) = socket::bind(&options).map_err(|error| error.to_string())?.split();
+        let bound = bind(&options).map_err(|error| refused(&options.path, &error))?;
+        let (listener, bound) = bound.split();
         self.presence.follow(&options.path);
         self.bound = Some(options);
         *file = FileState::Bound(bound);

@@ -4,7 +4,7 @@
 //! own serves the socket, so that slow and hostile clients cost the daemon nothing. The thread asks the
 //! daemon's loop in small [`DaemonRequest`]s, and sends long replies as fast as the client reads them.
 //!
-//! * [`socket`] creates the socket; [`endpoint`] opens it and the address of the metrics, also again;
+//! * [`endpoint`] opens the socket and the address of the metrics, also again;
 //!   [`server`] accepts and limits connections.
 //! * [`routes`] answers requests, with [`parameters`] and [`response`], and [`cached`] those for data that is
 //!   cached; [`peer`] says who a client is;
@@ -24,7 +24,6 @@ mod request;
 mod response;
 pub mod routes;
 pub mod server;
-pub mod socket;
 pub mod status;
 
 pub use request::{

@@ -52,8 +52,8 @@ const ARROWS: [(&str, &[&str]); 26] = [
         "cli",
         &[
             "act", "action", "cache", "commits", "config", "content", "control", "daemon", "decode",
-            "ledger", "metrics", "model", "report", "serve", "service", "settings", "store", "sys", "text",
-            "trust", "value", "watch",
+            "ledger", "listen", "metrics", "model", "report", "serve", "service", "settings", "store", "sys",
+            "text", "trust", "value", "watch",
         ],
     ),
     ("main", &["cli"]),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::control::endpoint::{ControlEndpoint, MetricsEndpoint, ServedFile, SharedOptions};
 use crate::control::routes::Routes;
 use crate::control::server::{self, Endpoints};
-use crate::control::socket::SocketOptions;
+use crate::listen::SocketOptions;
 use crate::report::{Report, Reporter};
 use crate::settings::{ControlSettings, NamedGroup};
 use crate::trust::Place;
@@ -47,7 +47,8 @@ pub fn start(
     if let Some(warning) = socket.as_deref().and_then(|path| Place::warning("control socket", path)) {
         log.report(&Report::Problem { what: &warning });
     }
-    let options = socket.clone().map(|path| SharedOptions::new(SocketOptions { path, mode, group }));
+    let options =
+        socket.clone().map(|path| SharedOptions::new(SocketOptions { path, mode: Some(mode), group }));
     if let Some((options, group)) = options.clone().zip(named_group) {
         follow_group(options, group, log.clone());
     }
@@ -114,7 +115,8 @@ mod tests {
         let log = Log::start(Target::Stream(stream), Level::Debug, LogFormat::Text).unwrap().0;
         let log = Reporter::new(log, Arc::new(Metrics::new().unwrap()));
         let path = directory.path().join("socket");
-        let options = SharedOptions::new(SocketOptions { path: path.clone(), mode: 0o600, group: None });
+        let options =
+            SharedOptions::new(SocketOptions { path: path.clone(), mode: Some(0o600), group: None });
         let group = |name: &str| NamedGroup { name: name.into(), mode: 0o660 };
         let parts = || log.all_degraded().into_iter().map(|found| found.part).collect::<Vec<_>>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -119,6 +119,13 @@ fn a_socket_needs_no_users_and_what_a_killed_server_left_is_no_obstacle() {
     assert!(reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains("{}\r\n"), "{reply}");
     assert!(server.stop());
     assert!(!socket.exists());
+    // What is no socket is somebody's file.
+    fs::write(&socket, "precious").unwrap();
+    let home = server.home.path();
+    let refused = command(env!("CARGO_BIN_EXE_twitcher")).args(["serve", "--config-path"]).arg(home).output();
+    let said = String::from_utf8_lossy(&refused.unwrap().stderr).into_owned();
+    assert!(said.contains("serve.sock") && said.contains("not a socket; remove it"), "{said}");
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "precious");
 }
 
 #[test]

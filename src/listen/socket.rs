@@ -1,4 +1,4 @@
-//! Creates the control socket's file, and removes it.
+//! Creates the file of a Unix socket, and removes it.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
@@ -15,38 +15,26 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
     pub path: PathBuf,
-    /// The file mode. A user who may write to the socket controls the daemon, and can run its actions,
-    /// perhaps as root.
-    pub mode: u32,
-    /// `None` keeps the daemon's group.
+    /// The file mode; `None` leaves it to the umask. A user who may write to the socket can connect.
+    pub mode: Option<u32>,
+    /// `None` keeps this process's group.
     pub group: Option<u32>,
 }
 
 /// The kernel's limit: 108 bytes with the NUL at the end.
 const MAX_PATH_BYTES: usize = 107;
 
-/// The reason why the socket could not be created. The text names the path and the remedy.
+/// Why the socket could not be created. Who asked for it knows its path, and how to name another one.
 #[derive(Debug, Error)]
 pub enum SocketError {
-    #[error(
-        "control socket {}: its path has more than {MAX_PATH_BYTES} bytes, which the kernel does not allow; \
-         give it a shorter one with --control-socket",
-        .0.display()
-    )]
-    TooLong(PathBuf),
-    #[error(
-        "control socket {}: another daemon answers there; give this one its own with --control-socket",
-        .0.display()
-    )]
-    Taken(PathBuf),
-    #[error(
-        "control socket {}: there is something that is not a socket; remove it, or name another path with \
-         --control-socket",
-        .0.display()
-    )]
-    NoSocket(PathBuf),
-    #[error("control socket {}: {source}; name another path with --control-socket", .path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error("its path has more than {MAX_PATH_BYTES} bytes, which the kernel does not allow")]
+    TooLong,
+    #[error("another process answers there")]
+    Taken,
+    #[error("there is something that is not a socket; remove it")]
+    NoSocket,
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// A listening socket and its file.
@@ -83,24 +71,23 @@ impl SocketFile {
     }
 }
 
-/// Creates a listening socket. Replaces the socket of a daemon that has ended, and nothing else.
+/// Creates a listening socket. Replaces the socket of a process that has ended, and nothing else.
 ///
 /// The socket gets its name only after its mode and group, so that nobody else can connect before.
 pub fn bind(options: &SocketOptions) -> Result<BoundSocket, SocketError> {
     let path = &options.path;
-    let io = |source| SocketError::Io { path: path.clone(), source };
     if path.as_os_str().len() > MAX_PATH_BYTES {
-        return Err(SocketError::TooLong(path.clone()));
+        return Err(SocketError::TooLong);
     }
     if let Some(parent) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(io)?;
+        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
     }
     match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => return Err(SocketError::NoSocket(path.clone())),
-        Ok(_) if answers(path).map_err(io)? => return Err(SocketError::Taken(path.clone())),
+        Ok(found) if !found.file_type().is_socket() => return Err(SocketError::NoSocket),
+        Ok(_) if answers(path)? => return Err(SocketError::Taken),
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(io(error)),
+        Err(error) => return Err(error.into()),
     }
     // A short name, so that this path is not too long if the socket's path is not.
     let temporary = path.with_file_name(format!(".{:x}", std::process::id()));
@@ -108,7 +95,7 @@ pub fn bind(options: &SocketOptions) -> Result<BoundSocket, SocketError> {
     if bound.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    bound.map_err(io)
+    Ok(bound?)
 }
 
 fn listen(options: &SocketOptions, temporary: &Path) -> io::Result<BoundSocket> {
@@ -117,7 +104,9 @@ fn listen(options: &SocketOptions, temporary: &Path) -> io::Result<BoundSocket> 
     let listener = UnixListener::bind(temporary)?;
     listener.set_nonblocking(true)?;
     chown(temporary, None, options.group)?;
-    fs::set_permissions(temporary, Permissions::from_mode(options.mode))?;
+    if let Some(mode) = options.mode {
+        fs::set_permissions(temporary, Permissions::from_mode(mode))?;
+    }
     fs::rename(temporary, &options.path)?;
     let path = options.path.clone();
     Ok(BoundSocket { listener, file: SocketFile { inode: inode(&path)?, path } })
@@ -125,7 +114,7 @@ fn listen(options: &SocketOptions, temporary: &Path) -> io::Result<BoundSocket> 
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another daemon may have replaced the file.
+        // Another process may have replaced the file.
         if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
             let _ = fs::remove_file(&self.path);
         }
@@ -137,7 +126,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Whether a daemon listens at `path`. Does not wait, because a hanging daemon would never accept.
+/// Whether a process listens at `path`. Does not wait, because one that hangs would never accept.
 fn answers(path: &Path) -> io::Result<bool> {
     let ours = socket(
         AddressFamily::Unix,
@@ -159,10 +148,11 @@ mod tests {
     #[test]
     fn a_socket_has_its_mode_from_the_start_and_is_removed_with_its_daemon() {
         let dir = tempfile::tempdir().unwrap();
-        let options = SocketOptions { path: dir.path().join("run/control.sock"), mode: 0o660, group: None };
+        let options =
+            SocketOptions { path: dir.path().join("run/control.sock"), mode: Some(0o660), group: None };
         let bound = bind(&options).unwrap();
         assert_eq!(fs::metadata(&options.path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert!(matches!(bind(&options), Err(SocketError::Taken(_))));
+        assert!(matches!(bind(&options), Err(SocketError::Taken)));
         assert_eq!(fs::read_dir(dir.path().join("run")).unwrap().count(), 1);
         drop(bound);
         assert!(!options.path.exists());
@@ -171,7 +161,7 @@ mod tests {
     #[test]
     fn a_stale_socket_is_replaced_and_an_older_daemon_does_not_remove_the_new_one() {
         let dir = tempfile::tempdir().unwrap();
-        let options = SocketOptions { path: dir.path().join("control.sock"), mode: 0o600, group: None };
+        let options = SocketOptions { path: dir.path().join("control.sock"), mode: Some(0o600), group: None };
         drop(UnixListener::bind(&options.path).unwrap());
         let first = bind(&options).unwrap();
         fs::remove_file(&options.path).unwrap();
@@ -187,20 +177,20 @@ mod tests {
         let options = |length: usize| {
             let parent =
                 dir.path().join("x".repeat(length - dir.path().as_os_str().len() - "//control.sock".len()));
-            SocketOptions { path: parent.join("control.sock"), mode: 0o600, group: None }
+            SocketOptions { path: parent.join("control.sock"), mode: Some(0o600), group: None }
         };
         assert_eq!(options(MAX_PATH_BYTES).path.as_os_str().len(), MAX_PATH_BYTES);
         drop(bind(&options(MAX_PATH_BYTES)).unwrap());
-        assert!(matches!(bind(&options(MAX_PATH_BYTES + 1)), Err(SocketError::TooLong(_))));
+        assert!(matches!(bind(&options(MAX_PATH_BYTES + 1)), Err(SocketError::TooLong)));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn a_file_that_is_no_socket_is_not_touched() {
         let dir = tempfile::tempdir().unwrap();
-        let options = SocketOptions { path: dir.path().join("control.sock"), mode: 0o600, group: None };
+        let options = SocketOptions { path: dir.path().join("control.sock"), mode: Some(0o600), group: None };
         fs::write(&options.path, "precious").unwrap();
-        assert!(matches!(bind(&options), Err(SocketError::NoSocket(_))));
+        assert!(matches!(bind(&options), Err(SocketError::NoSocket)));
         assert_eq!(fs::read_to_string(&options.path).unwrap(), "precious");
     }
 }
