@@ -5,7 +5,8 @@
 //!                                          └▶ page ─┘
 //! ```
 //!
-//! * `server` listens, bounds what clients take, and is a good service.
+//! * `server` listens, and bounds what clients take; `tls` lets them in by TLS, and `systemd` hears how it
+//!   does.
 //! * `route` says what an address asks for, and `access` who asks and what they may do.
 //! * `api` is the interface for programs: what Rainer's clients expect, byte for byte. `page` is the one for
 //!   people.
@@ -28,6 +29,7 @@ mod published;
 mod reply;
 mod route;
 mod server;
+mod systemd;
 mod tls;
 mod validate;
 

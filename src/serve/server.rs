@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::future::pending;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,12 +11,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
-use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::access::{Access, AccessError};
@@ -26,19 +24,23 @@ use super::namespace::{Namespace, Publication};
 use super::page::{self, Site};
 use super::reply::{Reply, full, reply, text};
 use super::route::{Route, RouteError, route};
+use super::systemd::Systemd;
 use super::validate::Validator;
 use super::{left_behind, metrics, published, tls};
 use crate::commits::{
     self, CorruptCommit, Database, Journal, JournalError, KeeperSettings, Publisher, PublisherEvent,
 };
-use crate::listen::{ConnectionPool, Grace, HeadLimits, answer_one};
+use crate::listen::{
+    ConnectionPool, Grace, HeadLimits, SocketError, SocketFile, SocketOptions, answer_one, bind,
+};
 use crate::report::{Level, Log};
 use crate::settings::{KeeperPlace, Listen, NamespaceSettings, ServeSettings};
 use crate::sys::DescriptorShares;
 use crate::text::printable;
 
-/// How many connections are served at once at most. Each has some 50 KiB, and while it saves a payload. Where
-/// descriptors are few, there are fewer connections; see [`DescriptorShares`].
+/// How many connections are served at once at most. Each has some 50 KiB, and what it sends and is sent: a
+/// payload of 1 MiB, a form of 4 MiB, a part of a list with payloads. Where descriptors are few, there are
+/// fewer connections; see [`DescriptorShares`].
 const MAX_CONNECTIONS: u64 = 256;
 
 /// A client that says nothing makes room for another sooner than one that waits for its reply.
@@ -57,11 +59,11 @@ const MAX_HEAD_BYTES: usize = 16 << 10;
 /// How long a stopping server waits for requests that it has begun to answer.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The least pause between two signs of life, whatever the unit asks for.
-const MIN_FEED: Duration = Duration::from_millis(1);
-
 /// How long a starting server rests before it tries again to reach its database.
 const OPEN_RETRY: Duration = Duration::from_secs(1);
+
+/// How much longer systemd is to wait for it each time: an attempt and this rest take less.
+const LONGER: Duration = Duration::from_secs(60);
 
 /// Why the server does not start.
 #[derive(Debug, Error)]
@@ -70,10 +72,12 @@ pub enum ServeError {
     Journal { namespace: String, source: JournalError },
     #[error("serve.users: {0}")]
     Users(#[from] AccessError),
+    #[error(transparent)]
+    Systemd(io::Error),
     #[error("serve.tls: {0}")]
     Tls(String),
     #[error("serve.listen: cannot listen on {address}: {source}")]
-    Listen { address: Listen, source: io::Error },
+    Listen { address: Listen, source: SocketError },
 }
 
 /// What the requests share.
@@ -86,11 +90,11 @@ pub struct Server {
 
 impl Server {
     /// Opens the journals, and has their heads published.
-    async fn new(settings: &ServeSettings, log: &Log) -> Result<Self, ServeError> {
+    async fn new(settings: &ServeSettings, log: &Log, systemd: &Systemd) -> Result<Self, ServeError> {
         let access = Access::new(settings)?;
         let mut namespaces = BTreeMap::new();
         for (name, section) in &settings.namespaces {
-            let journal = open_journal(&settings.database, name, section, log).await?;
+            let journal = open_journal(&settings.database, name, section, log, systemd).await?;
             let keeper = section.keeper.as_ref();
             let publication =
                 keeper.map(|keeper| Arc::new(publication(keeper, name, Arc::clone(&journal), log)));
@@ -166,6 +170,7 @@ async fn open_journal(
     name: &str,
     section: &NamespaceSettings,
     log: &Log,
+    systemd: &Systemd,
 ) -> Result<Arc<dyn Journal>, ServeError> {
     let mut was_told = false;
     loop {
@@ -177,6 +182,7 @@ async fn open_journal(
                     let why = printable(why.as_bytes());
                     log.say(Level::Warning, &format!("{name}: {why}; this is tried until it works"));
                 }
+                systemd.starts_for(LONGER);
                 tokio::time::sleep(OPEN_RETRY).await;
             }
             opened => {
@@ -193,9 +199,11 @@ fn corruption(name: &str, log: &Log) -> UnboundedSender<CorruptCommit> {
     // It ends with the journal, which holds the other end.
     tokio::spawn(async move {
         while let Some(corrupt) = met.recv().await {
-            let what = corrupt.to_string();
+            let (what, next) = (corrupt.to_string(), corrupt.version.saturating_add(1));
             let what = printable(what.as_bytes());
-            log.say(Level::Warning, &format!("{name}: {what}; save its next version, or mend its row"));
+            let remedy =
+                format!("save its next version (`twitcher commits save --version {next}`), or mend its row");
+            log.say(Level::Warning, &format!("{name}: {what}; {remedy}"));
         }
     });
     corrupt
@@ -259,9 +267,10 @@ pub async fn run(
         log.say(Level::Warning, &format!("what validators leave behind is not ended: {error}"));
     }
     let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose().map_err(ServeError::Tls)?;
+    let systemd = Systemd::from_environment().map_err(ServeError::Systemd)?;
     let mut stop = pin!(stop);
     let server = tokio::select! {
-        server = Server::new(settings, &log) => Arc::new(server?),
+        server = Server::new(settings, &log, &systemd) => Arc::new(server?),
         () = &mut stop => return Ok(()),
     };
     let failed = |source| ServeError::Listen { address: settings.listen.clone(), source };
@@ -269,19 +278,15 @@ pub async fn run(
     let address = listener.address(&settings.listen);
     let names: Vec<&str> = server.namespaces.keys().map(String::as_str).collect();
     log.say(Level::Notice, &format!("serving {} on {address}", names.join(", ")));
-    tell(&[NotifyState::Ready]);
     let mut connections = ConnectionPool::new(GRACE);
     tokio::select! {
         never = serve(&server, &listener, acceptor.as_ref(), &mut connections) => match never {},
-        never = feed_watchdog() => match never {},
+        never = systemd.live() => match never {},
         () = &mut stop => {}
     }
-    tell(&[NotifyState::Stopping]);
+    systemd.stops();
     log.say(Level::Notice, "stopping");
     drop(listener);
-    if let Listen::Unix(path) = &settings.listen {
-        let _ = std::fs::remove_file(path);
-    }
     // Whoever has not got a reply by then gets none, and whether a save was kept is in the journal.
     let _ = timeout(STOP_TIMEOUT, connections.all_ended()).await;
     server.stop_publishing().await;
@@ -343,7 +348,8 @@ where
 
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    /// With its file, which goes with it.
+    Unix(UnixListener, #[expect(dead_code, reason = "removed on drop")] SocketFile),
 }
 
 enum Stream {
@@ -352,20 +358,14 @@ enum Stream {
 }
 
 impl Listener {
-    async fn open(listen: &Listen) -> io::Result<Self> {
+    async fn open(listen: &Listen) -> Result<Self, SocketError> {
         match listen {
-            Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
-            Listen::Unix(path) => match UnixListener::bind(path) {
-                Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                    // A socket that nobody listens on is what a killed server left.
-                    if tokio::net::UnixStream::connect(path).await.is_ok() {
-                        return Err(error);
-                    }
-                    std::fs::remove_file(path)?;
-                    UnixListener::bind(path).map(Self::Unix)
-                }
-                bound => bound.map(Self::Unix),
-            },
+            Listen::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
+            Listen::Unix(path) => {
+                let options = SocketOptions { path: path.clone(), mode: None, group: None };
+                let (listener, file) = bind(&options)?.split();
+                Ok(Self::Unix(UnixListener::from_std(listener)?, file))
+            }
         }
     }
 
@@ -373,7 +373,7 @@ impl Listener {
     fn address(&self, listen: &Listen) -> Listen {
         match self {
             Self::Tcp(listener) => listener.local_addr().map_or_else(|_| listen.clone(), Listen::Tcp),
-            Self::Unix(_) => listen.clone(),
+            Self::Unix(..) => listen.clone(),
         }
     }
 
@@ -385,26 +385,7 @@ impl Listener {
                 let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }
-            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+            Self::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
         }
-    }
-}
-
-/// Tells systemd, where it listens.
-fn tell(states: &[NotifyState<'_>]) {
-    // A service manager that does not listen stops the server, and says why.
-    let _ = sd_notify::notify(false, states);
-}
-
-/// Tells systemd again and again that this loop turns.
-async fn feed_watchdog() -> Infallible {
-    let mut micros = 0;
-    if !sd_notify::watchdog_enabled(false, &mut micros) {
-        return pending().await;
-    }
-    let mut ticks = interval((Duration::from_micros(micros) / 2).max(MIN_FEED));
-    loop {
-        ticks.tick().await;
-        tell(&[NotifyState::Watchdog]);
     }
 }

@@ -10,6 +10,7 @@
 //! * [`signals`] unblocks the signals of a child.
 //! * [`kernel`] finds out which system calls there are.
 //! * [`stdio`] notes which standard streams were closed at the start.
+//! * [`notify_socket`] sends to systemd without ever waiting for it.
 //! * [`shares`] divides the descriptors that this process may have.
 //! * [`blob`] makes files in memory that nobody can change, and gives them to actions.
 //! * [`memory`] returns memory, and [`program`] the pages of the program itself.
@@ -29,6 +30,7 @@ pub mod kernel;
 pub mod launch;
 mod limits;
 mod memory;
+mod notify_socket;
 mod process;
 mod program;
 mod respondent;
@@ -56,6 +58,7 @@ pub use filter::{Work, allow_only, can_allow_only, stay_apart};
 pub use helper::Helper;
 pub use kernel::inotify_remedy;
 pub use memory::FreeMemory;
+pub use notify_socket::NotifySocket;
 pub use process::{
     close_inherited, die_first, fork, make_undumpable, reset_inherited, reset_inherited_signals,
     signal_group, use_single_malloc_arena, watch_pipe, watch_process, watch_socket,

@@ -13,10 +13,9 @@ use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use crate::sys::NotifySocket;
 use crate::text::count;
-use socket::NotifySocket;
 
-mod socket;
 #[cfg(test)]
 mod tests;
 

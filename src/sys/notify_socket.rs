@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use crate::sys::kernel::cannot;
+use super::kernel::cannot;
 
 /// The socket on which systemd listens.
 ///
@@ -21,7 +21,7 @@ impl NotifySocket {
     pub fn new(name: OsString) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()
             .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-            .map_err(cannot("tell systemd that the daemon is alive (NOTIFY_SOCKET)", "socket or ioctl"))?;
+            .map_err(cannot("tell systemd that this process is alive (NOTIFY_SOCKET)", "socket or ioctl"))?;
         Ok(Self { name, socket })
     }
 
