@@ -13,7 +13,8 @@ use super::form::{Form, Signature};
 use super::layout::{Page, see_other, send};
 use super::payload::{LineEnds, as_editable, as_text, facts};
 use super::site::{self, Visit};
-use crate::commits::{FullCommit, Key};
+use super::told;
+use crate::commits::{FullCommit, JournalError, Key};
 use crate::model::Commit;
 use crate::settings::Right;
 use crate::text::{Merged, merge};
@@ -22,9 +23,9 @@ use crate::text::{Merged, merge};
 pub async fn open(visit: &Visit<'_>, namespace: &str, key: Option<&str>) -> Result<Reply, Problem> {
     let namespace = visit.namespace(namespace, Right::Write)?;
     let key = key.map(site::key).transpose()?;
-    let head = match &key {
-        Some(key) => namespace.journal.commit(key, None).await?,
-        None => None,
+    let Newest { version: base, commit: head, problem } = match &key {
+        Some(key) => newest(namespace, key).await?,
+        None => Newest::NONE,
     };
     let payload = head.as_ref().map_or(&[][..], |head| &head.payload);
     let text = as_editable(payload).ok_or_else(|| {
@@ -39,11 +40,11 @@ pub async fn open(visit: &Visit<'_>, namespace: &str, key: Option<&str>) -> Resu
         namespace: &namespace.name,
         key: key.as_ref().map(Key::as_str),
         typed_key: "",
-        base: head.as_ref().map_or(0, |head| head.header.version),
+        base,
         text,
         author: "",
         comment: "",
-        problem: None,
+        problem: problem.as_deref(),
         review: None,
         conflict: None,
     };
@@ -68,7 +69,37 @@ pub async fn take(
             return Ok(edit.again(StatusCode::BAD_REQUEST, form.get("text"), Some(&problem)));
         }
     };
-    edit.take(&parsed).await
+    match edit.take(&parsed).await {
+        Err(problem @ (Problem::TooLarge | Problem::Unavailable(_))) => edit.give_back(problem),
+        taken => taken,
+    }
+}
+
+/// The newest version of a key; 0 is none.
+struct Newest {
+    version: i64,
+    commit: Option<FullCommit>,
+    /// Why there is no commit, although there is a version.
+    problem: Option<String>,
+}
+
+impl Newest {
+    const NONE: Self = Self { version: 0, commit: None, problem: None };
+}
+
+/// Reads the newest version of a key. One that cannot be read is followed by the next one like any other.
+async fn newest(namespace: &Namespace, key: &Key) -> Result<Newest, Problem> {
+    match namespace.journal.commit(key, None).await {
+        Ok(commit) => {
+            let version = commit.as_ref().map_or(0, |commit| commit.header.version);
+            Ok(Newest { version, commit, problem: None })
+        }
+        Err(JournalError::Corrupt(corrupt)) => {
+            let problem = format!("{corrupt}.\nThe text that is saved here is the next version.");
+            Ok(Newest { version: corrupt.version, commit: None, problem: Some(problem) })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A text that was sent.
@@ -82,13 +113,15 @@ struct Edit<'a> {
 
 impl Edit<'_> {
     async fn take(&self, key: &Key) -> Result<Reply, Problem> {
-        let head = self.namespace.journal.commit(key, None).await?;
-        let version = head.as_ref().map_or(0, |head| head.header.version);
+        let Newest { version, commit: head, problem: _ } = newest(self.namespace, key).await?;
         let action = self.form.get("action");
-        if let (Some(head), "mine" | "theirs" | "merge") = (&head, action) {
+        if let Some(head) = head.as_ref().filter(|_| self.is_choice()) {
             return self.overtaken(key, head, action).await;
         }
-        let seen = self.namespace.journal.commit(key, Some(self.base)).await?;
+        let seen = match self.namespace.journal.commit(key, Some(self.base)).await {
+            Err(JournalError::Corrupt(_)) => None,
+            seen => seen?,
+        };
         let seen_text = seen.as_ref().and_then(|seen| as_text(&seen.payload)).unwrap_or_default();
         let text = LineEnds::of(seen_text).restore(self.form.get("text"));
         match head {
@@ -138,12 +171,7 @@ impl Edit<'_> {
 
     /// Shows what somebody else has saved meanwhile, beside what the author wants to save.
     async fn overtaken(&self, key: &Key, head: &FullCommit, action: &str) -> Result<Reply, Problem> {
-        // What the author chooses between stays the same while they choose.
-        let is_choice = matches!(action, "mine" | "theirs" | "merge");
-        let (opened, mine) = match is_choice {
-            true => (self.form.version("opened")?, self.form.get("mine")),
-            false => (self.base, self.form.get("text")),
-        };
+        let (opened, mine) = self.own()?;
         let base = match opened {
             0 => None,
             opened => self.namespace.journal.commit(key, Some(opened)).await?,
@@ -169,10 +197,33 @@ impl Edit<'_> {
             mine: &mine,
             undecided: merged.as_ref().map(|merged| merged.conflicts),
         };
-        let status = if is_choice { StatusCode::OK } else { StatusCode::CONFLICT };
+        let status = if self.is_choice() { StatusCode::OK } else { StatusCode::CONFLICT };
         let key = Some(key.as_str());
         let Commit { version: base, .. } = head.header;
         let editor = Editor { key, base, conflict: Some(conflict), ..self.editor(text) };
+        Ok(show(self.visit, status, &editor))
+    }
+
+    /// Whether the author chooses between their text and that of somebody else.
+    fn is_choice(&self) -> bool {
+        matches!(self.form.get("action"), "mine" | "theirs" | "merge")
+    }
+
+    /// The version that the author began with, and the text that they want to save. What they choose between
+    /// stays the same while they choose.
+    fn own(&self) -> Result<(i64, &str), Problem> {
+        Ok(match self.is_choice() {
+            true => (self.form.version("opened")?, self.form.get("mine")),
+            false => (self.base, self.form.get("text")),
+        })
+    }
+
+    /// Shows the author's text with the reason why nothing can be done with it now. It may be the only copy.
+    fn give_back(&self, problem: Problem) -> Result<Reply, Problem> {
+        let (base, text) = self.own()?;
+        let (status, title, why) = told::of(problem);
+        let problem = format!("{title}.\n{why}");
+        let editor = Editor { base, problem: Some(&problem), ..self.editor(text) };
         Ok(show(self.visit, status, &editor))
     }
 

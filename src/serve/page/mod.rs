@@ -11,7 +11,8 @@
 //! * `edit` saves what `editor` shows; `change` reverts and removes; `login` begins and ends sessions.
 //! * `diff` compares payloads line by line, and `words` lines word by word. `payload` and `shown` make what
 //!   authors wrote visible.
-//! * `layout` is around all pages, `address` where they are, and `assets` the files that they need.
+//! * `layout` is around all pages, `address` where they are, `assets` the files that they need, and `told`
+//!   what people are told of a problem.
 
 mod address;
 mod assets;
@@ -28,19 +29,18 @@ mod overview;
 mod payload;
 mod shown;
 mod site;
+mod told;
 mod words;
 
 use std::time::SystemTime;
 
+use hyper::Request;
 use hyper::body::Body;
-use hyper::{Request, StatusCode};
 use maud::html;
 
 use super::access::{Denied, Who, require_own_page};
 use super::api::Problem;
 use super::reply::Reply;
-use crate::commits::JournalError;
-use crate::model::Commit;
 use form::Form;
 use layout::Page;
 pub use site::Site;
@@ -140,29 +140,7 @@ pub fn denied<B>(denied: Denied, request: &Request<B>) -> Reply {
 
 /// Shows why there is nothing to see.
 fn trouble(problem: Problem, user: Option<&str>) -> Reply {
-    let (status, title, why) = match problem {
-        Problem::Denied(Denied::Unknown) => {
-            (StatusCode::UNAUTHORIZED, "Who are you?", "Log in first.".to_owned())
-        }
-        Problem::Denied(denied) => (StatusCode::FORBIDDEN, "You may not do this", denied.to_string()),
-        Problem::Malformed(why) => (StatusCode::BAD_REQUEST, "This cannot be done", why),
-        Problem::NotFound => {
-            let why = "No namespace, key or version has this address.";
-            (StatusCode::NOT_FOUND, "There is nothing here", why.to_owned())
-        }
-        Problem::TooLarge => {
-            let why = format!("Nothing was saved: {} bytes is the most.", Commit::MAX_PAYLOAD);
-            (StatusCode::PAYLOAD_TOO_LARGE, "This is too large", why)
-        }
-        Problem::Unavailable(JournalError::Corrupt(corrupt)) => {
-            let why = format!("{corrupt}. Its key goes on with the next version.");
-            (StatusCode::INTERNAL_SERVER_ERROR, "This commit cannot be read", why)
-        }
-        Problem::Unavailable(error) => {
-            let why = format!("{error}. Try again in a moment; what was saved is not lost.");
-            (StatusCode::SERVICE_UNAVAILABLE, "The journal is not available", why)
-        }
-    };
+    let (status, title, why) = told::of(problem);
     let main = html! {
         h1 { (title) }
         p.problem { (shown::Shown(&why)) }

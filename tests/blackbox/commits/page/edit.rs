@@ -5,6 +5,8 @@ use super::browser::{CONTROL, END, ENTER};
 use crate::commits::site::Site;
 use crate::harness::set_mode;
 
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
 /// Saves what the editor has.
 fn sign_and_save(browser: &Browser, comment: &str) {
     browser.fill("#author", "gian");
@@ -185,4 +187,47 @@ fn the_keyboard_alone_is_enough() {
     browser.press(ENTER);
     browser.wait_for_text(".history", "to all");
     assert_eq!(site.payload("greeting"), b"hello world");
+}
+
+#[test]
+fn a_key_whose_newest_commit_cannot_be_read_goes_on_in_the_editor() {
+    let site = Site::start();
+    site.save("greeting", 1, "gian", "first", b"hello");
+    let journal = rusqlite::Connection::open(site.sandbox.path("commits.db")).unwrap();
+    journal.execute("UPDATE diary SET mtime = 'today'", []).unwrap();
+    let shown = site.ask("GET", "/-/key/diary/greeting", &[], b"");
+    assert_eq!(shown.status, 500);
+    assert!(shown.text().contains("twitcher commits save greeting --version 2"), "{}", shown.text());
+    let editor = site.ask("GET", "/-/edit/diary/greeting", &[], b"");
+    assert_eq!(editor.status, 200, "{}", editor.text());
+    assert!(editor.text().contains("commit 1 of greeting cannot be read"), "{}", editor.text());
+    let own = site.url("");
+    let form = b"base=1&text=mended&comment=mends&author=gian&action=save";
+    let saved = site.ask("POST", "/-/edit/diary/greeting", &[FORM, ("Origin", &own)], form);
+    assert_eq!(saved.status, 303, "{}", saved.text());
+    assert_eq!(site.payload("greeting"), b"mended");
+    // A time that is none in UTC is a text like any other.
+    let late = [("X-Rainer-Author", "gian"), ("X-Rainer-Modified-Time", "9999-12-31T23:59:59-01:00")];
+    assert_eq!(site.ask("POST", "/diary/greeting/3", &late, b"late").status, 200);
+    let shown = site.ask("GET", "/-/key/diary/greeting", &[], b"");
+    assert!(shown.status == 200 && shown.text().contains("9999-12-31T23:59:59-01:00"), "{}", shown.text());
+}
+
+#[test]
+fn a_text_that_cannot_be_saved_now_is_given_back() {
+    let site = Site::start();
+    site.save("greeting", 1, "gian", "first", b"hello");
+    let (there, away) = (site.sandbox.path("commits.db"), site.sandbox.path("away.db"));
+    std::fs::rename(&there, &away).unwrap();
+    let own = site.url("");
+    let form = b"base=1&text=precious&mine=mine+too&opened=1&comment=why&author=gian&action=";
+    for (action, text) in [("save", "precious"), ("review", "precious"), ("merge", "mine too")] {
+        let form = [form, action.as_bytes()].concat();
+        let kept = site.ask("POST", "/-/edit/diary/greeting", &[FORM, ("Origin", &own)], &form);
+        assert_eq!(kept.status, 503, "{}", kept.text());
+        assert!(kept.text().contains(&format!("{text}</textarea>")), "{action}: {}", kept.text());
+        assert!(kept.text().contains("The journal is not available"), "{}", kept.text());
+    }
+    std::fs::rename(&away, &there).unwrap();
+    assert_eq!(site.payload("greeting"), b"hello");
 }
