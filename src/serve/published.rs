@@ -13,7 +13,7 @@ use crate::settings::Right;
 /// How a namespace is published.
 #[derive(Serialize)]
 struct Published<'a> {
-    /// Whether this server goes over all keys by itself, and no other one.
+    /// Whether this server is the one that goes over all keys by itself.
     leader: bool,
     /// Where the heads are published; `None`: nowhere.
     keeper: Option<&'a str>,
@@ -35,6 +35,9 @@ struct Differing {
     /// The versions.
     journal: Option<i64>,
     store: Option<i64>,
+    /// What the store had that no journal has published, for people.
+    found: Option<String>,
+    repaired: bool,
     /// Why it could not be put right.
     failure: Option<String>,
 }
@@ -62,8 +65,8 @@ pub async fn answer(namespace: &Namespace, repairs: bool, who: Who<'_>) -> Resul
             }
         };
     let differences = differences.into_iter().map(|difference| {
-        let Difference { key, journal, store, failure, .. } = difference;
-        Differing { key, journal, store, failure }
+        let Difference { key, journal, store, intruder, failure, is_repaired } = difference;
+        Differing { key, journal, store, found: intruder, repaired: is_repaired, failure }
     });
     let status = publication.publisher.status();
     let published = Published {

@@ -68,7 +68,12 @@ pub struct Published {
     pub leader: bool,
     /// The store and the node, if there is one.
     pub keeper: Option<String>,
+    /// The first of the keys that differ, or did.
     pub differences: Vec<Difference>,
+    /// How many keys differ, or did.
+    pub differing: u64,
+    /// How many of them are put right.
+    pub repaired: u64,
     /// How many keys were compared.
     pub checked: u64,
     /// What keeps the server from publishing now, for people.
@@ -80,9 +85,13 @@ pub struct Published {
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Difference {
     pub key: String,
-    /// The version in the journal; none if the key is removed there, or unknown.
+    /// The newest version in the journal; none if the journal does not know the key.
     pub journal: Option<i64>,
+    /// The version of the commit that the store had, if it had one.
     pub store: Option<i64>,
+    /// What the store had that no journal has published, for people.
+    pub found: Option<String>,
+    pub repaired: bool,
     /// Why it could not be put right.
     #[serde(default)]
     pub failure: Option<String>,

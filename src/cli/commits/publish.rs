@@ -17,9 +17,11 @@ pub struct Publish {
     /// Publish nothing: only tell what differs, and exit with 1 if something does
     #[arg(long)]
     check: bool,
-    /// Print a JSON object: leader (whether this server publishes), keeper (where), checked (how many keys),
-    /// trouble (what keeps the server from publishing now, or null) and differences, an array of key, journal
-    /// and store (the versions, or null)
+    /// Print a JSON object: leader (whether this server is the one that goes over all keys by itself), keeper
+    /// (where), checked, differing and repaired (how many keys), trouble (what keeps the server from
+    /// publishing now, or null) and differences, an array of key, journal and store (the versions, or null),
+    /// found (what the store had that no journal has published, or null), repaired, and failure (why it could
+    /// not be put right, or null)
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -45,36 +47,35 @@ impl Publish {
             )
             .into());
         }
-        let differs = |difference: &Difference| self.check || difference.failure.is_some();
-        Ok(match published.differences.iter().any(differs) {
+        Ok(match published.differing > published.repaired {
             true => ExitCode::FAILURE,
             false => ExitCode::SUCCESS,
         })
     }
 
     fn text(&self, published: &Published, keeper: &str) -> String {
-        let Published { differences, checked, leader, trouble, keeper: _ } = published;
+        let Published { differences, differing, checked, trouble, .. } = published;
         let version = |version: Option<i64>, none: &str| {
             version.map_or(none.to_owned(), |version| format!("version {version}"))
         };
-        let lines = differences.iter().map(|Difference { key, journal, store, failure }| {
-            let (journal, store) = (version(*journal, "no such key"), version(*store, "no commit"));
-            let (has, published) = match (self.check, failure) {
-                (true, None) => ("has", String::new()),
-                (false, None) => ("had", ", which was put right".to_owned()),
-                (_, Some(why)) => ("has", format!(", which could not be put right: {why}")),
+        let lines = differences.iter().map(|Difference { key, journal, store, found, repaired, failure }| {
+            let store = found.clone().unwrap_or_else(|| version(*store, "nothing"));
+            let journal = version(*journal, "no such key");
+            let (has, published) = match failure {
+                _ if *repaired => ("had", ", which was put right".to_owned()),
+                Some(why) => ("has", format!(", which could not be put right: {why}")),
+                None => ("has", String::new()),
             };
             line(&format!("{key}: the journal has {journal}, the store {has} {store}{published}"))
         });
         let lines: String = lines.collect();
         let compared = count(*checked, "key");
-        let result = match differences.len() {
+        let result = match differing {
             0 => "no difference".to_owned(),
-            more => count(more as u64, "difference"),
+            more => count(*more, "difference"),
         };
-        let other = if *leader { "" } else { "; another server publishes by itself" };
         let trouble = trouble.as_ref().map_or(String::new(), |trouble| line(trouble));
-        let compared = line(&format!("{compared} compared with {keeper}: {result}{other}"));
+        let compared = line(&format!("{compared} compared with {keeper}: {result}"));
         [lines, compared, trouble].concat()
     }
 }

@@ -233,14 +233,20 @@ fn publish_tells_what_differs_and_checks_for_scripts() {
     assert_eq!((checked.code, &*checked.stderr), (Some(1), ""));
     checked.expect_said(&[
         "foo: the journal has version 3, the store has version 2\n",
-        "gone: the journal has no such key, the store has version 1\n",
-        "new: the journal has version 1, the store has no commit\n",
+        "gone: the journal has no such key, the store has a node of which the journal knows nothing\n",
+        "new: the journal has version 1, the store has nothing\n",
         "3 differences",
     ]);
     let json = differs.commits(["publish", "--check", "--json"]).finish();
     assert_eq!((json.code, objects(&json.text())[0]["differences"][0]["store"].as_i64()), (Some(1), Some(2)));
-    let repaired = differs.commits(["publish"]).finish().expect(0);
-    repaired.expect_said(&["foo: the journal has version 3, the store had version 2, which was put right\n"]);
+    // What is never removed is no success.
+    let repaired = differs.commits(["publish"]).finish();
+    assert_eq!((repaired.code, &*repaired.stderr), (Some(1), ""));
+    repaired.expect_said(&[
+        "foo: the journal has version 3, the store had version 2, which was put right\n",
+        "gone: the journal has no such key, the store has a node of which the journal knows nothing, which \
+         could not be put right: it stays\n",
+    ]);
     let nowhere = FakeServer::with("no-keeper", &[]).commits(["publish", "--check"]).finish().expect(1);
     nowhere.expect_said(&["published nowhere", "[serve.commits.diary]"]);
 }

@@ -98,7 +98,7 @@ fn each_command_does_what_it_says() {
     diary.sandbox.nodes.set("/config/diary/data/foo", "evil");
     let differs = diary.commits(["publish", "--check"]).finish();
     assert_eq!(differs.code, Some(1));
-    differs.expect_said(&["foo: the journal has version 5, the store has no commit", "1 difference"]);
+    differs.expect_said(&["foo: the journal has version 5, the store has no commit (", "1 difference"]);
     diary.commits(["publish"]).finish().expect(0).expect_said(&["which was put right"]);
     diary
         .commits(["publish", "--check"])

@@ -138,12 +138,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def published(self, method):
         if fault == "no-keeper":
-            return self.json(dict(leader=False, keeper=None, differences=[], checked=0))
+            return self.json(dict(leader=False, keeper=None, differences=[], checked=0, differing=0, repaired=0))
         differences = []
         if fault == "differs":
-            differences = [dict(key="foo", journal=3, store=2), dict(key="gone", journal=None, store=1),
-                           dict(key="new", journal=1, store=None)]
-        self.json(dict(leader=True, keeper="zk://h:1/config/diary", differences=differences, checked=3))
+            repaired = self.command == "POST"
+            unknown = "a node of which the journal knows nothing"
+            differences = [
+                dict(key="foo", journal=3, store=2, found=None, repaired=repaired),
+                dict(key="gone", journal=None, store=1, found=unknown, repaired=False,
+                     failure="it stays" if repaired else None),
+                dict(key="new", journal=1, store=None, found=None, repaired=repaired)]
+        self.json(dict(leader=True, keeper="zk://h:1/config/diary", differences=differences, checked=3,
+                       differing=len(differences), repaired=sum(d["repaired"] for d in differences)))
 
     def misbehaves(self, method):
         ok = b"HTTP/1.1 200 OK\r\nX-Rainer-Version: 1\r\nX-Rainer-Key: foo\r\n"
