@@ -114,15 +114,16 @@ async fn keep(
     let Draft { key, version, author, comment, mtime, empty, payload } = draft;
     let mtime = mtime.unwrap_or_else(|| Timestamp(SystemTime::now()).to_string());
     let header = Commit { key: key.to_string(), version, author, comment, mtime, empty };
-    match journal.save(FullCommit { header: header.clone(), payload }).await? {
-        Ok(()) => {
-            if let Some(publication) = publication {
-                publication.publisher.published_soon(&key);
-            }
-            Ok(Saved::Kept(header))
-        }
-        Err(conflict) => Ok(Saved::Conflict(conflict)),
+    let saved = journal.save(FullCommit { header: header.clone(), payload }).await;
+    // Of a save without an answer nobody knows whether it was kept.
+    let may_be_kept = matches!(saved, Ok(Ok(())) | Err(JournalError::Unavailable(_)));
+    if let Some(publication) = publication.filter(|_| may_be_kept) {
+        publication.publisher.published_soon(&key);
     }
+    Ok(match saved? {
+        Ok(()) => Saved::Kept(header),
+        Err(conflict) => Saved::Conflict(conflict),
+    })
 }
 
 #[cfg(test)]

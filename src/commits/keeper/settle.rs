@@ -3,7 +3,7 @@
 //! Each node is written only if it is as it was when it was looked at. Two more rules keep an old commit from
 //! replacing a newer one, which another server has saved and published meanwhile:
 //!
-//! - A node with a commit that the journal does not have is nobody's fault before the journal was asked
+//! - A node with a commit that the journal does not have is reported only after the journal was asked
 //!   again, because a commit is in the journal before it is in the store.
 //! - After a write the journal is asked again. A commit that was saved before is published now.
 
@@ -134,14 +134,25 @@ impl Keeper {
                 false => self.client.change_all(&changes).await?,
             };
             drop(changes);
+            // What was written is told even if the journal gives no answer: nobody else knows what it
+            // replaced.
+            let mut unanswered = None;
             for ((head, verdict), changed) in changing.into_iter().zip(changed) {
+                let is_newest = match (&changed, &unanswered) {
+                    (Changed::Done, None) => is_newest(journal, &head).await.unwrap_or_else(|error| {
+                        unanswered = Some(error);
+                        true
+                    }),
+                    _ => true,
+                };
                 match changed {
-                    Changed::Done if is_newest(journal, &head).await? => {
-                        note(head.settled(verdict, Fate::Repaired));
-                    }
+                    Changed::Done if is_newest => note(head.settled(verdict, Fate::Repaired)),
                     Changed::Done | Changed::Overtaken => again.push(head.key),
                     Changed::Failed(error) => note(head.failed(error.to_string())),
                 }
+            }
+            if let Some(error) = unanswered {
+                return Err(error.into());
             }
             if again.is_empty() {
                 return Ok(());

@@ -26,8 +26,7 @@ const BATCH: usize = 256;
 /// How long a key rests that cannot be published. The contract has an unreadable node tried again this often.
 const KEY_RETRY: Duration = Duration::from_secs(30);
 
-/// How long everything rests after the journal could not be read. Publishing is the least of its worries
-/// then.
+/// How long everything rests after the journal could not be read. A database in trouble has more urgent work.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
 /// How often an idle connection is looked at, so that the status tells the truth of it.
@@ -108,7 +107,7 @@ impl Run {
             (state.connected, state.away) = (false, Some("the publisher has stopped".to_owned()));
         }
         if let Some(done) = stopped {
-            // Whoever asked may have left.
+            // The asker may have left.
             let _ = done.send(());
         }
     }
@@ -379,6 +378,8 @@ impl Run {
         match order {
             None if probe <= Instant::now() => keeper.probe().await.map_err(Ended::Lost),
             None => Ok(()),
+            // The asker has left, and may have asked again; or hears that the publisher ends.
+            Some(Some(Order::Compare { reply, .. })) if reply.is_closed() || shared.is_stopping() => Ok(()),
             Some(Some(Order::Compare { repairs, reply })) => {
                 let compared = self.compare(keeper, None, repairs).await;
                 let compared = compared.and_then(|compared| compared.ok_or(PublishError::Stopped));
@@ -386,7 +387,7 @@ impl Run {
                     Err(PublishError::Store(error)) => Some(error.to_string()),
                     Ok(_) | Err(_) => None,
                 };
-                // Whoever asked may have left.
+                // The asker may have left.
                 let _ = reply.send(compared);
                 match lost {
                     // The next request tells whether the connection is still there.
