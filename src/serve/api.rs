@@ -21,6 +21,9 @@ use crate::commits::{Conflict, FullCommit, Heads, JournalError, Key, Page};
 use crate::model::Commit;
 use crate::settings::Right;
 
+/// The longest time, in bytes: nanoseconds, an offset, and more than anybody needs.
+const MAX_TIME: usize = 64;
+
 /// How many heads are read from the journal at once.
 const PAGE: usize = 1000;
 
@@ -255,7 +258,10 @@ impl SaveHeaders {
             return Err(malformed("Malformed header: X-Rainer-Comment"));
         }
         let mtime = header(headers, "x-rainer-modified-time");
-        if mtime.as_ref().is_some_and(|mtime| OffsetDateTime::parse(mtime, &Rfc3339).is_err()) {
+        // RFC 3339 has no limit on the digits of a second.
+        let is_time =
+            |mtime: &String| mtime.len() <= MAX_TIME && OffsetDateTime::parse(mtime, &Rfc3339).is_ok();
+        if !mtime.as_ref().is_none_or(is_time) {
             return Err(malformed("Malformed header: X-Rainer-Modified-Time"));
         }
         let empty = header(headers, "x-rainer-empty").map(|text| boolean(text.trim()));

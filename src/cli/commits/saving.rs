@@ -10,8 +10,8 @@ use super::rows;
 use super::server::ServerArgs;
 use crate::cli::shared::exit::{ConditionError, Exit};
 use crate::cli::shared::stdout::{line, print, print_json};
-use crate::commits::Key;
 use crate::model::Commit;
+use crate::text::quoted;
 
 /// What all commands take that save one version.
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,7 @@ fn conflict(draft: &Draft<'_>, seen: Option<&Commit>, head: Option<&Commit>, exp
     };
     let remedy = match (seen.map_or(version - 1, |seen| seen.version), head) {
         (old @ 1.., Some(head)) if head.version > old => {
-            format!("`twitcher commits diff {} {old}` shows what came since", shell_word(key))
+            format!("`twitcher commits diff {} {old}` shows what came since", quoted(key.as_str()))
         }
         _ => "read it, and save again".to_owned(),
     };
@@ -90,15 +90,6 @@ fn conflict(draft: &Draft<'_>, seen: Option<&Commit>, head: Option<&Commit>, exp
         "conflict: {key} was not saved as version {version} by {author}{basis} {head_is}; nothing was saved; \
          {remedy}"
     )
-}
-
-/// Returns the key as a word for a shell, if it needs quotes in single ones.
-fn shell_word(key: &Key) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    match key.as_str() {
-        key if key.chars().all(is_plain) => key.to_owned(),
-        key => format!("'{}'", key.replace('\'', "'\\''")),
-    }
 }
 
 /// Prints what was saved.

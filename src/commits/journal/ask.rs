@@ -6,8 +6,9 @@ use tokio::sync::oneshot;
 use super::error::{JournalError, unavailable};
 use super::interface::Answer;
 
-/// How many questions wait for a thread at most.
-pub(super) const QUEUE: usize = 1024;
+/// How many questions wait for a thread at most. A save waits with its payload, also after its client has
+/// left.
+pub(super) const QUEUE: usize = 512;
 
 /// Where the answer to a question goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, JournalError>>;

@@ -66,6 +66,10 @@ impl Session for PostgresSession {
         !self.client.is_closed()
     }
 
+    async fn end(self) {
+        // The client says goodbye when it is dropped.
+    }
+
     async fn heads(&mut self, page: &Page) -> Result<Heads, JournalError> {
         // Every key is after the empty text.
         let mut after = page.after.as_ref().map_or("", Key::as_str).to_owned();
@@ -144,8 +148,9 @@ impl Session for PostgresSession {
             }
             let rows = self.query("last_version", &[(key, Type::TEXT)]).await?;
             let last: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(failed)?;
-            if last + 1 != *version {
-                return Ok(Err(Conflict { expected: last + 1 }));
+            let expected = last.saturating_add(1);
+            if expected != *version {
+                return Ok(Err(Conflict { expected }));
             }
         }
         Err(unavailable("others save this version and take it back again and again"))

@@ -1,6 +1,6 @@
 //! A journal on a database server: a few connections, on a thread of their own, that answer what is asked.
 //!
-//! A connection is made when it is needed, and dropped after any doubt about it. Each call is one statement,
+//! A connection is made when it is needed, and dropped after any doubt about it. Each write is one statement,
 //! which the server does whole or not at all, so a connection has nothing that could be half done. Nobody
 //! waits long: connecting and each call have a timeout, and after a failed attempt to connect, nobody waits
 //! for another one for a while.
@@ -43,6 +43,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// no more than one.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How long a server may take to hear that a connection ends.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// How often a save is tried that others keep from being decided.
 pub(super) const MAX_TRIES: usize = 8;
 
@@ -55,6 +58,9 @@ pub(super) trait Session: Sized + 'static {
 
     /// Whether the server has not closed the connection, as far as is known here.
     fn is_open(&mut self) -> bool;
+
+    /// Ends a connection that is not needed, as the server expects it.
+    async fn end(self);
 
     async fn heads(&mut self, page: &Page) -> Result<Heads, JournalError>;
     async fn commit(&mut self, key: &Key, version: Option<i64>) -> Result<Option<FullCommit>, JournalError>;
@@ -189,9 +195,15 @@ impl<S: Session> Link<S> {
             let next = async { calls.lock().await.recv().await };
             match timeout(IDLE, next).await {
                 Ok(Some(call)) => self.answer(call).await,
-                Ok(None) => return,
-                Err(_) => self.session = None,
+                Ok(None) => return self.leave().await,
+                Err(_) => self.leave().await,
             }
+        }
+    }
+
+    async fn leave(&mut self) {
+        if let Some(session) = self.session.take() {
+            let _ = timeout(LEAVE_TIMEOUT, session.end()).await;
         }
     }
 

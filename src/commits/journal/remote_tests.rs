@@ -24,6 +24,8 @@ impl Session for Slow {
         true
     }
 
+    async fn end(self) {}
+
     async fn heads(&mut self, _: &Page) -> Result<Heads, JournalError> {
         unreachable!("nobody asks")
     }

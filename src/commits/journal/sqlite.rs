@@ -80,8 +80,10 @@ impl SqliteJournal {
     ) -> Answer<'_, T> {
         ask(|reply| {
             let question: Question = Box::new(move |store| {
-                // Who asked may have left.
-                let _ = reply.send(store.check().and_then(|()| question(store)));
+                // The asker may have left.
+                if !reply.is_closed() {
+                    let _ = reply.send(store.check().and_then(|()| question(store)));
+                }
             });
             self.questions.try_send(question).is_ok()
         })
@@ -295,8 +297,9 @@ impl Store {
             let last: i64 = transaction
                 .prepare_cached(statements.get("last_version"))?
                 .query_row([key], |row| row.get(0))?;
-            if *version != last + 1 {
-                return Ok(Err(Conflict { expected: last + 1 }));
+            let expected = last.saturating_add(1);
+            if *version != expected {
+                return Ok(Err(Conflict { expected }));
             }
             transaction.prepare_cached(statements.get("save"))?.execute(params![
                 key,

@@ -7,7 +7,7 @@ use crate::commits::journal::stored::checked;
 use crate::value::commit::decode;
 
 /// So much of a payload is read where only the header matters. Hardly any header is longer.
-pub(super) const MAX_HEADER: usize = 64 << 10;
+pub(super) const MAX_HEADER: usize = 16 << 10;
 
 /// A row of name, version, is_empty and payload.
 pub(super) struct CommitRow {

@@ -2,6 +2,7 @@
 
 use super::literal::Literal::{Bytes, Number};
 use super::literal::{Literal, with_arguments};
+use super::packet::malformed;
 use super::row::{CommitRow, MAX_HEADER, number};
 use super::wire::{Outcome, Row, Wire, WireError};
 use crate::commits::commit::{FullCommit, encode};
@@ -58,6 +59,10 @@ impl Session for MySqlSession {
 
     fn is_open(&mut self) -> bool {
         self.wire.is_quiet()
+    }
+
+    async fn end(self) {
+        self.wire.quit().await;
     }
 
     async fn heads(&mut self, page: &Page) -> Result<Heads, JournalError> {
@@ -151,8 +156,9 @@ impl Session for MySqlSession {
                 Err(error) => return Err(failed(error)),
             }
             let last = self.number("last_version", &[name]).await?;
-            if last + 1 != version {
-                return Ok(Err(Conflict { expected: last + 1 }));
+            let expected = last.saturating_add(1);
+            if expected != version {
+                return Ok(Err(Conflict { expected }));
             }
         }
         Err(JournalError::Unavailable("others hold this key for too long".to_owned()))
@@ -233,12 +239,12 @@ impl MySqlSession {
         if creates && self.number("lock", &[]).await? != 1 {
             return Err(JournalError::Unavailable("another server makes the tables".to_owned()));
         }
-        let has_known = !self.texts("columns", &[Bytes(b"twitcher_journals")]).await?.is_empty();
+        let has_known = !self.texts::<2>("columns", &[Bytes(b"twitcher_journals")]).await?.is_empty();
         let name = Bytes(table.as_str().as_bytes());
         let noted = match has_known {
             true => {
                 let found = self.texts("find", &[name]).await?;
-                found.first().map(|row| (number(row[0].as_bytes()), row[1].clone()))
+                found.into_iter().next().map(|[version, program]| (number(version.as_bytes()), program))
             }
             false => None,
         };
@@ -264,17 +270,17 @@ impl MySqlSession {
     }
 
     /// Whether a table that is not noted has the columns of Rainer.
-    async fn is_rainers(&mut self, name: Literal<'_>, columns: &[Vec<String>]) -> Result<bool, JournalError> {
+    async fn is_rainers(&mut self, name: Literal<'_>, columns: &[[String; 2]]) -> Result<bool, JournalError> {
         let has = |name: &str, types: &[&str]| {
-            columns.iter().any(|column| {
-                column[0].eq_ignore_ascii_case(name)
-                    && types.iter().any(|kind| column[1].eq_ignore_ascii_case(kind))
+            columns.iter().any(|[column, its_type]| {
+                column.eq_ignore_ascii_case(name)
+                    && types.iter().any(|kind| its_type.eq_ignore_ascii_case(kind))
             })
         };
         let blobs = ["mediumblob", "longblob"];
         let numbers = ["tinyint", "smallint", "int", "bigint"];
         let key = self.texts("keys", &[name]).await?;
-        let key: Vec<String> = key.into_iter().flatten().map(|column| column.to_ascii_lowercase()).collect();
+        let key: Vec<String> = key.into_iter().map(|[column]| column.to_ascii_lowercase()).collect();
         Ok(has("name", &["varbinary"])
             && has("version", &numbers)
             && has("payload", &blobs)
@@ -282,15 +288,17 @@ impl MySqlSession {
             && key == ["name", "version"])
     }
 
-    async fn texts(
+    /// Returns rows of N texts each.
+    async fn texts<const N: usize>(
         &mut self,
         statement: &str,
         arguments: &[Literal<'_>],
-    ) -> Result<Vec<Vec<String>>, JournalError> {
+    ) -> Result<Vec<[String; N]>, JournalError> {
         let Outcome { rows, .. } = self.run(statement, arguments).await.map_err(failed)?;
         let text = |value: Option<Vec<u8>>| String::from_utf8_lossy(&value.unwrap_or_default()).into_owned();
-        let texts = |row: Row| row.into_iter().map(text).collect();
-        Ok(rows.into_iter().map(texts).collect())
+        let texts = |row: Row| row.into_iter().map(text).collect::<Vec<_>>().try_into();
+        let texts = rows.into_iter().map(texts).collect::<Result<_, _>>();
+        texts.map_err(|_| failed(malformed().into()))
     }
 }
 

@@ -27,6 +27,7 @@ const CHARACTERS: u8 = 45;
 const ABILITIES: u32 = 0x1 | 0x4 | 0x8 | 0x200 | 0x2000 | 0x8000 | 0x8_0000;
 const TLS_ABILITY: u32 = 0x800;
 
+const QUIT: u8 = 1;
 const QUERY: u8 = 3;
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -98,6 +99,13 @@ impl Wire {
         self.stream.fill_buf().now_or_never().is_none()
     }
 
+    /// Says goodbye. The server logs a connection that ends without it as aborted.
+    pub(super) async fn quit(mut self) {
+        self.sequence = 0;
+        // It gives no answer, and who cannot be told sees the connection end.
+        let _ = self.send(&[QUIT]).await;
+    }
+
     /// Has a statement done.
     pub(super) async fn run(&mut self, statement: &str) -> Result<Outcome, WireError> {
         self.sequence = 0;
@@ -114,6 +122,9 @@ impl Wire {
             Some(_) => {}
         }
         let columns = Reader(&first).length()?;
+        if columns == 0 {
+            return Err(malformed().into());
+        }
         for _ in 0..columns {
             self.receive().await?;
         }
