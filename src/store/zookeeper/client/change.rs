@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::remove::exactly;
-use super::{REQUESTS_IN_FLIGHT, ZooKeeperClient};
+use super::{ZooKeeperClient, up_to};
 use crate::content;
 use crate::model::{NodeFacet, NodePath, Version};
 use crate::store::acl::Acl;
@@ -23,7 +23,8 @@ impl ZooKeeperClient {
         let mut exchange = self.exchange.lock().await;
         let (mut next, mut in_flight) = (nodes.iter().enumerate(), VecDeque::new());
         loop {
-            while in_flight.len() < REQUESTS_IN_FLIGHT
+            let most = up_to(in_flight.len());
+            while in_flight.len() < most
                 && let Some((index, node)) = next.next()
             {
                 let path = node.below(&self.chroot);
@@ -59,7 +60,8 @@ impl ZooKeeperClient {
             let mut next = changes.iter().enumerate().filter(|(_, change)| !is_long(change));
             let mut in_flight = VecDeque::new();
             loop {
-                while in_flight.len() < REQUESTS_IN_FLIGHT
+                let most = up_to(in_flight.len());
+                while in_flight.len() < most
                     && let Some((index, change)) = next.next()
                 {
                     let path = change.node.below(&self.chroot);

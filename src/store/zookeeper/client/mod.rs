@@ -33,6 +33,12 @@ use crate::store::login_source::LoginSource;
 /// for each node, and a removal a write to the server's disk.
 const REQUESTS_IN_FLIGHT: usize = 128;
 
+/// Returns up to how many requests are sent now, while so many have no reply. They are sent when half of them
+/// have one, so that many share a packet: one by one, each costs both sides a system call of its own.
+fn up_to(in_flight: usize) -> usize {
+    if in_flight > REQUESTS_IN_FLIGHT / 2 { in_flight } else { REQUESTS_IN_FLIGHT }
+}
+
 /// A version that no node has: a write with this one changes nothing.
 const NO_VERSION: i32 = i32::MIN;
 

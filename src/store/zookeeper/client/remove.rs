@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{ANY_VERSION, NO_VERSION, REQUESTS_IN_FLIGHT, ZooKeeperClient};
+use super::{ANY_VERSION, NO_VERSION, ZooKeeperClient, up_to};
 use crate::model::{NodePath, children};
 use crate::store::client_error::{ClientError, Right};
 use crate::store::condition::Condition;
@@ -54,7 +54,8 @@ impl ZooKeeperClient {
         let mut exchange = self.exchange.lock().await;
         let (mut nodes, mut in_flight) = (nodes.into_iter(), VecDeque::new());
         loop {
-            while in_flight.len() < REQUESTS_IN_FLIGHT
+            let most = up_to(in_flight.len());
+            while in_flight.len() < most
                 && let Some(node) = nodes.next()
             {
                 let path = node.below(&self.chroot);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{REQUESTS_IN_FLIGHT, ZooKeeperClient};
+use super::{ZooKeeperClient, up_to};
 use crate::model::{NodePath, children};
 use crate::store::client_error::ClientError;
 use crate::store::condition::{TreeNode, sort_tree};
@@ -21,7 +21,8 @@ impl ZooKeeperClient {
         let (mut waiting, mut in_flight) = (VecDeque::from([(root.clone(), 0)]), VecDeque::new());
         let mut nodes = Vec::new();
         loop {
-            while in_flight.len() < REQUESTS_IN_FLIGHT
+            let most = up_to(in_flight.len());
+            while in_flight.len() < most
                 && let Some((node, level)) = waiting.pop_front()
             {
                 let path = node.below(&self.chroot);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::vec::IntoIter;
 
-use super::{REQUESTS_IN_FLIGHT, ZooKeeperClient};
+use super::{ZooKeeperClient, up_to};
 use crate::content;
 use crate::model::{NodePath, children};
 use crate::store::bulk::{Visit, Walked};
@@ -51,7 +51,8 @@ impl ZooKeeperClient {
         let mut left = Left { lists: VecDeque::new(), names: Vec::new() };
         let mut first = Some(root.clone());
         loop {
-            while in_flight.len() < REQUESTS_IN_FLIGHT {
+            let most = up_to(in_flight.len());
+            while in_flight.len() < most {
                 let asked = if let Some(node) = left.lists.pop_front() {
                     Asked::Children(node, false)
                 } else if let Some(node) = first.take().or_else(|| left.next_node()) {
