@@ -244,8 +244,13 @@ impl Catalog {
     }
 
     /// Finds directories that were replaced by one without configs: the file system was unmounted, or a link
-    /// leads elsewhere. Whoever wants to remove configs removes the files.
+    /// leads elsewhere, or nowhere. Whoever wants to remove configs removes the files.
     fn find_covered(&mut self, tree: &mut ConfigTree) {
+        let has_files_below =
+            |path: &PathBuf| self.files.keys().any(|name| self.root.join(name).starts_with(path));
+        let lost = tree.dangling.iter().filter(|(path, _)| has_files_below(path));
+        let lost: Vec<_> = lost.map(|(path, reason)| (path.clone(), reason.clone())).collect();
+        tree.inaccessible.extend(lost);
         let mut known = std::mem::take(&mut self.directories);
         known.retain(|path, _| tree.directories.contains_key(path) || tree.is_inaccessible(path));
         for (path, id) in &tree.directories {

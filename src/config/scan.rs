@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, c_long, dev_t, ino_t, mode_t, off_t, time_t};
 use nix::sys::stat::FileStat;
 
-use super::modules::{EXTENSION, SCHEMA_EXTENSION};
+use super::modules::SCHEMA_EXTENSION;
 use crate::text::{TextError, decode, is_invisible, printable, suggest};
 use crate::trust::Trust;
 use crate::trust::root::{Listing, OpenError, OpenedFile, Root};
@@ -67,6 +67,8 @@ pub struct ConfigTree {
     /// Directories that cannot be read or are not trusted, with the reason as a text that follows the path.
     /// The files below them are not known.
     pub inaccessible: BTreeMap<PathBuf, String>,
+    /// Links to nothing that are no configs, likewise. One may have led to a directory of configs.
+    pub dangling: BTreeMap<PathBuf, String>,
     /// The symlinks that lead to configs, to directories or to nothing.
     pub links: BTreeSet<PathBuf>,
     /// Warnings about directories, and about files that look like configs and are none, each with its path.
@@ -197,10 +199,7 @@ impl Walk<'_> {
                     Some(name) if is_config => {
                         self.tree.files.insert(name.to_owned(), ScannedFile { path, seen: Err(reason) });
                     }
-                    // What imports a module or names a schema says that it is missing.
-                    _ if below.extension().is_some_and(is_of_other_kind) => {}
-                    // It may have led to a directory of configs.
-                    Some(_) | None => _ = self.tree.inaccessible.insert(path, reason),
+                    Some(_) | None => _ = self.tree.dangling.insert(path, reason),
                 }
             }
             // The file was removed since the directory was listed.
@@ -223,11 +222,6 @@ fn leads_nowhere(path: &Path) -> Option<String> {
     let target = fs::read_link(path).ok()?;
     let target = printable(target.as_os_str().as_encoded_bytes());
     Some(format!("a link to {target}, which does not exist; restore that, or remove the link"))
-}
-
-/// Whether this is the extension of a module, of a schema or of `twitcher.toml`.
-fn is_of_other_kind(extension: &OsStr) -> bool {
-    [EXTENSION, SCHEMA_EXTENSION, ".toml"].iter().any(|other| other[1..] == *extension)
 }
 
 /// Whether a file that is no config has the name of one, as an editor or another system may write it. Names
