@@ -22,9 +22,9 @@ pub struct HeadLimits {
     pub bytes: usize,
 }
 
-/// How long a client may be silent that still sends a request which was answered already, and how much it may
-/// send.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a client may go on to send a request that was answered already, and how much it may send. A byte
+/// now and then gains no time.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER_BYTES: u64 = 16 << 20;
 
 /// Answers the one request of a connection. Sets `has_requested` when its head has arrived. How long the rest
@@ -59,7 +59,7 @@ pub async fn answer_one<S, B, F>(
     // The client sees an error too, and nobody else is concerned.
     let _ = conversation.await;
     if may_go_on.into_inner() {
-        linger(stream).await;
+        let _ = timeout(LINGER_TIMEOUT, linger(stream)).await;
     }
 }
 
@@ -67,5 +67,5 @@ pub async fn answer_one<S, B, F>(
 /// reply, and see nothing but a broken connection.
 async fn linger(stream: impl AsyncRead + Unpin) {
     let (mut rest, mut buffer) = (stream.take(LINGER_BYTES), [0; 4096]);
-    while let Ok(Ok(1..)) = timeout(LINGER_TIMEOUT, rest.read(&mut buffer)).await {}
+    while let Ok(1..) = rest.read(&mut buffer).await {}
 }
