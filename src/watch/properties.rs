@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{Condition, RunResult, Snapshot};
-use crate::model::{Format, Policy, RunOnLoad, Version};
+use crate::model::{Format, Guard, Policy, RunOnLoad, Version};
 
 mod moves;
 mod rules;
@@ -110,4 +110,18 @@ fn what_was_not_started_runs_under_a_definition_that_decodes_it_first() {
     }
     world.settle();
     assert_eq!((world.last_run, world.ever.len()), (world.version(), 2));
+}
+
+// Found by the second of the properties, which rarely gets there. The running action is notified of the update
+// that waited, and the one that ends the pause is held.
+#[test]
+fn a_pause_that_ends_with_an_update_to_be_held_notifies_of_what_waited() {
+    let guard = Guard { max_data: Some(4), ..Guard::default() };
+    let policy = Policy { notify_signal: Some(10), guard, ..Policy::DEFAULT };
+    let mut world = World::new(policy);
+    for step in [Move::Change(0), Move::Change(0), Move::Change(0), Move::Pause(Some(0)), Move::Change(5)] {
+        world.apply(step);
+    }
+    world.settle();
+    assert_eq!(world.watch.held().map(|held| held.version), world.version());
 }
