@@ -115,13 +115,15 @@ impl ControlEndpoint {
 
 /// Says why there is no control socket, and what helps.
 fn refused(path: &Path, error: &SocketError) -> String {
-    let remedy = match error {
-        SocketError::TooLong => "; give it a shorter one with --control-socket",
-        SocketError::Taken => "; give this daemon its own with --control-socket",
-        SocketError::NoSocket => ", or name another path with --control-socket",
-        SocketError::Io(_) => "; name another path with --control-socket",
+    let reason = match error {
+        SocketError::TooLong => format!("{error}; give it a shorter one with --control-socket"),
+        SocketError::Taken => {
+            "another daemon answers there; give this one its own with --control-socket".into()
+        }
+        SocketError::NoSocket => format!("{error}, or name another path with --control-socket"),
+        SocketError::Io(_) => format!("{error}; name another path with --control-socket"),
     };
-    format!("control socket {}: {error}{remedy}", path.display())
+    format!("control socket {}: {reason}", path.display())
 }
 
 impl Endpoint for ControlEndpoint {
