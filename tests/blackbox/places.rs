@@ -210,7 +210,9 @@ fn a_directory_without_watches_of_the_kernel_is_a_problem_and_still_followed() {
     let problem = "changes in store default: cannot watch ";
     let check = || sandbox.operator(["status", "--check"]).finish();
     wait_until("the store to say so", || check().text().contains(problem));
-    check().expect(1).expect_said(&["configs: ", "looking every second", "then restart the daemon"]);
+    let checked = check();
+    assert_eq!(checked.code, Some(1));
+    checked.expect_said(&["configs: ", "looking every second", "then restart the daemon"]);
     sandbox.nodes.set("/n", "2");
     journal.wait_for(&["1", "2"]);
 }

@@ -169,7 +169,7 @@ pub(super) fn seconds(value: &Dynamic) -> Checked<Duration> {
         Ok(time) if (MIN_TIME..=MAX_TIME).contains(&time) => Ok(time),
         Ok(time) if time > MAX_TIME => Err(too_long(seconds)),
         // A `Duration` holds no such time.
-        Err(_) if seconds > 0.0 => Err(too_long(seconds)),
+        Err(_) if seconds > 0.0 && seconds.is_finite() => Err(too_long(seconds)),
         Ok(time) if !time.is_zero() => {
             Err(format!(": {seconds} s is less than {} s, the shortest time", MIN_TIME.as_secs_f64()))
         }

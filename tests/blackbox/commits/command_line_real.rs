@@ -107,7 +107,8 @@ fn each_command_does_what_it_says() {
         .expect_said(&["1 key compared", "no difference"]);
     // What the journal does not know stays, and differs.
     diary.sandbox.nodes.set("/config/diary/data/stranger", "x");
-    let told = "stranger: the journal has no such key, the store has no commit";
+    let told =
+        "stranger: the journal has no such key, the store has a node of which the journal knows nothing";
     let checked = diary.commits(["publish", "--check"]).finish();
     assert_eq!((checked.code, &*checked.stderr), (Some(1), ""));
     checked.expect_said(&[told, "1 difference"]);
