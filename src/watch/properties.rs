@@ -112,8 +112,8 @@ fn what_was_not_started_runs_under_a_definition_that_decodes_it_first() {
     assert_eq!((world.last_run, world.ever.len()), (world.version(), 2));
 }
 
-// Found by the second of the properties, which rarely gets there. The running action is notified of the update
-// that waited, and the one that ends the pause is held.
+// Found by the second of the properties, which rarely gets there. The running action is notified of the
+// update that waited, and the one that ends the pause is held.
 #[test]
 fn a_pause_that_ends_with_an_update_to_be_held_notifies_of_what_waited() {
     let guard = Guard { max_data: Some(4), ..Guard::default() };

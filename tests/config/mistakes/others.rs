@@ -141,8 +141,8 @@ const PYTHON: &[Case] = &[
          `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("import os\nRegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), uid: 0 });", &[
-        "1:8: the path of a module goes in quotes, import \"os\" as os; if this is a Python config of Twitcher \
-         1, `twitcher convert` rewrites it (docs/migration.md)",
+        "1:8: the path of a module goes in quotes, import \"os\" as os; if this is a Python config of \
+         Twitcher 1, `twitcher convert` rewrites it (docs/migration.md)",
         "2:1: import, from is import \"path\" as name, or the functions of twitcher.twc(5) in Rhai; if \
          this is a Python config of Twitcher 1, `twitcher convert` rewrites it (docs/migration.md)",
     ]),
