@@ -278,17 +278,19 @@ fn a_cache_that_others_could_read_is_taken_from_them() {
     assert_eq!((owner("cache.db"), owner("cache.damaged.db")), (0, 65534));
 }
 
+/// Writes a cache with `/n`, and alters its file as another program or a disk could.
+fn write_and_alter(dir: &Path, statements: &str) {
+    let fixture = Fixture::open(dir, 64 << 20);
+    fixture.observe("/n", b"x");
+    fixture.close();
+    rusqlite::Connection::open(dir.join("cache.db")).unwrap().execute_batch(statements).unwrap();
+}
+
 #[test]
 fn damage_that_a_question_meets_is_said_and_the_next_question_has_an_answer() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("cache.db");
-    let fixture = Fixture::open(dir.path(), 64 << 20);
-    fixture.observe("/n", b"x");
-    fixture.close();
     // A table of another kind.
-    let foreign = rusqlite::Connection::open(&file).unwrap();
-    foreign.execute_batch("UPDATE nodes SET revision = 'much'").unwrap();
-    drop(foreign);
+    write_and_alter(dir.path(), "UPDATE nodes SET revision = 'much'");
     let fixture = Fixture::open(dir.path(), 64 << 20);
     assert!(matches!(fixture.ask("/n"), Answer::Unusable(why) if why.contains("cache.db: ")));
     assert_eq!(fixture.ask("/n"), Answer::Unknown, "nothing is written meanwhile");
@@ -343,12 +345,7 @@ fn what_a_disk_gives_back_otherwise_than_it_was_written_is_no_answer_and_costs_n
 #[test]
 fn a_damaged_row_is_replaced_by_what_the_store_says() {
     let dir = tempfile::tempdir().unwrap();
-    let fixture = Fixture::open(dir.path(), 64 << 20);
-    fixture.observe("/n", b"x");
-    fixture.close();
-    let foreign = rusqlite::Connection::open(dir.path().join("cache.db")).unwrap();
-    foreign.execute_batch("UPDATE nodes SET number = 9; UPDATE connections SET until = 1").unwrap();
-    drop(foreign);
+    write_and_alter(dir.path(), "UPDATE nodes SET number = 9; UPDATE connections SET until = 1");
     let fixture = Fixture::open(dir.path(), 64 << 20);
     fixture.observe("/n", b"x");
     fixture.close();
@@ -361,13 +358,7 @@ fn a_damaged_row_is_replaced_by_what_the_store_says() {
 #[test]
 fn a_cache_of_another_version_is_begun_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("cache.db");
-    let fixture = Fixture::open(dir.path(), 64 << 20);
-    fixture.observe("/n", b"x");
-    fixture.close();
-    let foreign = rusqlite::Connection::open(&file).unwrap();
-    foreign.execute_batch("ALTER TABLE nodes DROP COLUMN sum; PRAGMA user_version = 1").unwrap();
-    drop(foreign);
+    write_and_alter(dir.path(), "ALTER TABLE nodes DROP COLUMN sum; PRAGMA user_version = 1");
     let fixture = Fixture::open(dir.path(), 64 << 20);
     assert_eq!(fixture.ask("/n"), Answer::Unknown);
     fixture.observe("/n", b"y");

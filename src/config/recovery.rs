@@ -161,7 +161,7 @@ impl<'a> Pieces<'a> {
 const BLOCKS: [&str; 9] = ["fn", "private", "for", "if", "while", "loop", "switch", "try", "do"];
 
 /// The words that begin a statement, and nothing else.
-const STATEMENTS: [&str; 13] = [
+pub const STATEMENTS: [&str; 13] = [
     "RegisterWatch",
     "RegisterService",
     "let",

@@ -2,6 +2,7 @@
 
 use rhai::{EvalAltResult, LexError, ParseErrorType};
 
+use super::recovery::STATEMENTS;
 use super::vocabulary::with_unit;
 
 /// Returns the message for an error of the parser at this line and column of `code`, from 1, if there is a
@@ -80,20 +81,6 @@ fn opens_block_for_map(before: &str) -> bool {
 /// Whether the parser, which looks for another argument of a call, has met what cannot be one: the end of
 /// what the call stands in, or the beginning of the next statement.
 fn ends_call(before: &str, after: &str) -> bool {
-    const STATEMENTS: [&str; 12] = [
-        "RegisterWatch",
-        "RegisterService",
-        "let",
-        "const",
-        "fn",
-        "private",
-        "import",
-        "export",
-        "for",
-        "while",
-        "return",
-        "throw",
-    ];
     after.starts_with(['}', ']', ';']) || before.trim().is_empty() && STATEMENTS.contains(&word(after))
 }
 
