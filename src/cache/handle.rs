@@ -68,6 +68,7 @@ impl Cache {
     /// Whether nothing that was noted of the node waits to be written.
     #[cfg(test)]
     pub(super) fn has_written(&self, url: &str, path: &NodePath) -> bool {
+        self.shared.wake();
         self.shared.unwritten(url, path).is_some_and(|unwritten| unwritten.note == Note::default())
     }
 
@@ -113,6 +114,18 @@ impl StoreCache {
     pub fn settle<'a>(&self, followed: impl Iterator<Item = &'a Subject>) {
         let data = followed.filter(|subject| subject.facet == Facet::Data);
         self.tell(|shared, store| shared.settle(store, data.map(|subject| subject.path.clone()).collect()));
+    }
+
+    /// Whether what was told lately waits for [`Self::wake`], in whichever store.
+    pub fn has_news(&self) -> bool {
+        self.0.as_ref().is_some_and(|(shared, _)| shared.has_news())
+    }
+
+    /// Has what was told written soon.
+    pub fn wake(&self) {
+        if let Some((shared, _)) = &self.0 {
+            shared.wake();
+        }
     }
 
     /// The size of the whole cache in bytes, a moment ago.

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,6 +28,8 @@ pub const BEAT: Duration = Duration::from_secs(60);
 pub struct Shared {
     state: Mutex<SharedState>,
     woken: Condvar,
+    /// Whether the thread has not been told yet that there is something to write.
+    has_news: AtomicBool,
     /// The size of the cache in bytes, as it was written last.
     bytes: AtomicU64,
 }
@@ -165,10 +167,27 @@ impl Shared {
         self.woken.notify_one();
     }
 
-    /// Sees to it that what was noted is written. The thread is woken by the first note alone.
+    /// Sees to it that what was noted is written, once somebody calls [`Self::wake`]. Much data does not wait
+    /// for that.
     fn touch(&self, mut state: MutexGuard<'_, SharedState>) {
-        if state.unwritten_since.is_none() || state.notes.bytes() >= EAGER_BYTES {
-            state.unwritten_since.get_or_insert_with(Instant::now);
+        let is_first = state.unwritten_since.is_none();
+        state.unwritten_since.get_or_insert_with(Instant::now);
+        if state.notes.bytes() >= EAGER_BYTES {
+            self.woken.notify_one();
+        } else if is_first {
+            self.has_news.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether [`Self::wake`] is to be called soon.
+    pub fn has_news(&self) -> bool {
+        self.has_news.load(Ordering::Relaxed)
+    }
+
+    /// Tells the thread if there is something to write. It takes the processor for a moment, so the loop calls
+    /// this after it has started actions.
+    pub fn wake(&self) {
+        if self.has_news.swap(false, Ordering::Relaxed) {
             self.woken.notify_one();
         }
     }

@@ -26,6 +26,7 @@ use super::stores::Stores;
 use super::systemd::{StatusCounts, Systemd};
 use super::watches::Watches;
 use super::{operator, signals, store_events};
+use crate::cache::StoreCache;
 use crate::config::files::FileChange;
 use crate::config::load::LeftOut;
 use crate::control::{CommandResult, DaemonRequest, Order, ReplySender, RequestError};
@@ -351,6 +352,7 @@ impl Daemon {
     pub fn flush(&mut self) {
         self.service_performer().save();
         self.persist.flush(&mut self.watches, &mut self.runs, &self.stores);
+        self.stores.cache().into_iter().for_each(StoreCache::wake);
     }
 
     /// Whether another file may be loaded now.
@@ -366,8 +368,8 @@ impl Daemon {
         if let Some(news) = self.places.end_turn(self.taken_places(), self.clock.now()) {
             self.log.report(&news);
         }
-        let has_unsaved = self.services.has_unsaved();
-        self.persist.schedule_flush(&self.watches, &self.runs, has_unsaved);
+        let has_others = self.services.has_unsaved() || self.stores.cache().is_some_and(StoreCache::has_news);
+        self.persist.schedule_flush(&self.watches, &self.runs, has_others);
         self.memory.note(self.watches.registered());
         let counts = StatusCounts {
             watches: self.watches.registered(),

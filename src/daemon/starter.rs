@@ -173,18 +173,29 @@ impl<T: Task, E: From<StartEvent<T>> + 'static> Starter<T, E> {
     }
 
     /// Hands over a start. One [`StartEvent::Done`] follows.
+    ///
+    /// If few enough others work, a thread has it when this returns: whatever the loop does next takes no
+    /// time from the action.
     pub fn start(&self, job: T) -> Start {
-        self.shared.queued.set(self.queued() + 1);
         let start = Start::default();
         let (shared, events) = (Rc::clone(&self.shared), self.events.clone());
-        let control = start.clone();
+        let (job, control) = (Arc::new(job), start.clone());
+        let begun = shared.begin_at_once(&job);
+        if begun.is_none() {
+            shared.queued.set(self.queued() + 1);
+        }
         spawn_local(async move {
             // The daemon may have stopped by now.
             let tell = |event: StartEvent<T>| drop(events.send(event.into()));
-            let job = Arc::new(job);
-            let began = shared.begin(&job, &control).await;
-            shared.queued.set(shared.queued.get() - 1);
-            shared.dequeued.notify_one();
+            let began = match begun {
+                Some(began) => began,
+                None => {
+                    let began = shared.begin_in_turn(&job, &control).await;
+                    shared.queued.set(shared.queued.get() - 1);
+                    shared.dequeued.notify_one();
+                    began
+                }
+            };
             let mut thread = match began {
                 Ok(thread) => thread,
                 Err(error) => {
@@ -211,9 +222,15 @@ impl<T: Task, E: From<StartEvent<T>> + 'static> Starter<T, E> {
 }
 
 impl<K: 'static + Copy + Eq + Hash> Shared<K> {
+    /// Begins, unless too many others work.
+    fn begin_at_once<T: Task<Key = K>>(&self, job: &Arc<T>) -> Option<Result<Thread<K>, StartError>> {
+        let permit = Arc::clone(&self.working).try_acquire_owned().ok()?;
+        Some(self.begin(job, Some(permit)))
+    }
+
     /// Waits until few enough others work, and begins.
-    async fn begin<T: Task<Key = K>>(
-        self: &Rc<Self>,
+    async fn begin_in_turn<T: Task<Key = K>>(
+        &self,
         job: &Arc<T>,
         control: &Start,
     ) -> Result<Thread<K>, StartError> {
@@ -225,6 +242,14 @@ impl<K: 'static + Copy + Eq + Hash> Shared<K> {
             () = control.cancelled() => return Err(queued(began.elapsed())),
             () = self.stalled(began) => return Err(queued(began.elapsed())),
         };
+        self.begin(job, permit)
+    }
+
+    fn begin<T: Task<Key = K>>(
+        &self,
+        job: &Arc<T>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Thread<K>, StartError> {
         // Others of its watch may have begun to hang while it waited.
         self.check_hanging(&**job)?;
         self.last_begin.set(Instant::now());

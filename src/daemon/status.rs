@@ -12,6 +12,7 @@ use super::services::keepers::Keepers;
 use super::services::{self, Services};
 use super::stores::{StoreHandle, Stores};
 use super::watches::{Entry, LastRun, WatchId, Watches};
+use crate::cache::StoreCache;
 use crate::control::status::{
     DaemonStatus, DegradedPart, LedgerStatus, PauseStatus, ServiceStatus, StoreStatus, WatchStatus,
 };
@@ -138,7 +139,7 @@ impl View<'_> {
             config_errors: self.configs.errors().len(),
             ledger_usable: ledger.lost_reason().is_none(),
             ledger_bytes: ledger.size(),
-            cache_bytes: self.stores.all().first().map_or(0, |store| store.cache.bytes()),
+            cache_bytes: self.stores.cache().map_or(0, StoreCache::bytes),
             ledger_outputs_dropped: ledger.outputs_dropped(),
             degraded: self.log.all_degraded().into_iter().map(|found| found.part.into_owned()).collect(),
             log_lines_dropped: self.log.dropped_lines(),

@@ -101,6 +101,11 @@ impl Stores {
         &self.table
     }
 
+    /// The cache as the first store knows it, for what concerns the whole.
+    pub(super) fn cache(&self) -> Option<&StoreCache> {
+        self.table.first().map(|store| &store.cache)
+    }
+
     pub fn names(&self) -> StoreNames {
         self.table.iter().map(|store| store.name.clone()).collect()
     }
