@@ -19,8 +19,13 @@ pub struct TreeNode {
 
 impl TreeNode {
     pub(crate) fn is_same_incarnation(&self, other: &Self) -> bool {
+        self.born == other.born && self.has_same_incarnation(other)
+    }
+
+    /// Whether their versions say so, which is not enough while the same half of a store reports.
+    pub(crate) fn has_same_incarnation(&self, other: &Self) -> bool {
         let is_unwritten = self.version == Version::UNWRITTEN || other.version == Version::UNWRITTEN;
-        self.born == other.born && (is_unwritten || self.version.incarnation == other.version.incarnation)
+        is_unwritten || self.version.incarnation == other.version.incarnation
     }
 
     fn is_same_state(&self, other: &Self) -> bool {

@@ -25,7 +25,7 @@ impl Seen {
         match self {
             Seen::Absent => Some(Event::Created),
             Seen::Present(old) if old.is_same_state(version) => None,
-            Seen::Present(old) if old.incarnation != version.incarnation => Some(Event::Created),
+            Seen::Present(old) if version.was_recreated_since(old) => Some(Event::Created),
             Seen::Present(_) => Some(match facet {
                 Facet::Data | Facet::Tree | Facet::Members => Event::Changed,
                 Facet::Children => Event::Children,

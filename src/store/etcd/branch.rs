@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::version::{self, LastChange};
+use super::version::{self, LastChange, Since};
 use super::wire::messages::KeyValue;
 use crate::model::{NodePath, State, TreeNode, Version};
 use crate::store::encoding::{MAX_PATH_BYTES, MAX_TREE_NODES, TreeWriter};
@@ -25,6 +25,7 @@ pub(super) struct Branch {
     bytes: u64,
     /// The revision of the last change, as far as it is known.
     changed: LastChange,
+    since: Since,
 }
 
 #[derive(Debug)]
@@ -71,6 +72,7 @@ impl Branch {
         self.changed.note(kv.mod_revision);
         let is_new = self.nodes.get(path).is_none_or(|node| node.own.is_none());
         if is_new {
+            self.since.note_key(kv.create_revision);
             for above in ancestors(root, path) {
                 self.at(above).below += 1;
             }
@@ -109,6 +111,9 @@ impl Branch {
                 self.nodes.remove(path);
             }
         }
+        if self.nodes.is_empty() {
+            self.since.note_end(revision);
+        }
         Ok(())
     }
 
@@ -136,13 +141,11 @@ impl Branch {
         2 * self.path_bytes + self.nodes.len() as u64 * ASSEMBLY_BYTES
     }
 
-    /// The version, if the tree is there. The first node is the root.
+    /// The version, if the tree is there.
     pub(super) fn version(&self) -> Version {
         let mut hash = StableHash::default();
         self.nodes.values().for_each(|node| hash.add_number(node.hash));
-        let root = self.nodes.values().next();
-        let created = root.map_or(0, |root| root.node.version.incarnation);
-        version::of_many(created, self.changed, &hash)
+        version::of_tree(&self.since, self.changed, &hash)
     }
 
     /// Puts the state together. `needs_no_key` is that of [`Keys`](super::keys::Keys::needs_no_key).
@@ -158,7 +161,11 @@ impl Branch {
         for node in self.nodes.values() {
             writer.add(Arc::clone(&node.node), node.own.as_deref().unwrap_or_default())?;
         }
-        let version = self.version();
+        let mut version = self.version();
+        if needs_no_key {
+            // It was never gone.
+            version.incarnation = 0;
+        }
         let origin = version::origin(version.number);
         Ok(State::Present { version, origin, content: writer.finish()? })
     }
@@ -248,6 +255,79 @@ mod tests {
         }
         put(&mut branch, "/t/c", 8, 8);
         assert_eq!(tree(&branch).changes_since(&again)[0].event, NodeEvent::Created);
+    }
+
+    fn version(branch: &Branch) -> Version {
+        let State::Present { version, .. } = branch.state(&path("/t"), false).unwrap() else {
+            panic!("absent");
+        };
+        version
+    }
+
+    fn remove(branch: &mut Branch, key: &str, revision: i64) {
+        assert_eq!(branch.remove(&path("/t"), &path(key), revision), Ok(()));
+    }
+
+    // "the node is there ... if its key is, or any below it"
+    #[test]
+    fn a_tree_was_recreated_only_if_there_was_no_key_in_between() {
+        let mut branch = Branch::default();
+        put(&mut branch, "/t/a", 5, 5);
+        let mut before = version(&branch);
+        let mut step = |change: &dyn Fn(&mut Branch)| {
+            change(&mut branch);
+            let now = version(&branch);
+            let was_recreated = now.was_recreated_since(before);
+            assert!(!now.is_same_state(before));
+            before = now;
+            was_recreated
+        };
+        assert!(!step(&|tree| put(tree, "/t", 6, 6)), "its own key comes");
+        assert!(!step(&|tree| remove(tree, "/t", 7)), "and goes");
+        assert!(!step(&|tree| put(tree, "/t", 8, 8)));
+        assert!(!step(&|tree| remove(tree, "/t/a", 9)), "all others go");
+        assert!(!step(&|tree| put(tree, "/t/b", 10, 10)));
+        assert!(!step(&|tree| {
+            remove(tree, "/t", 11);
+            put(tree, "/t", 12, 12);
+        }));
+        assert!(step(&|tree| {
+            remove(tree, "/t/b", 13);
+            remove(tree, "/t", 14);
+            put(tree, "/t", 15, 15);
+        }));
+        assert!(!step(&|tree| {
+            // One transaction, of which the deletion is heard first.
+            remove(tree, "/t", 16);
+            put(tree, "/t/a", 16, 16);
+        }));
+        assert!(!step(&|tree| {
+            // The events of its own key are heard before those of the keys below it.
+            remove(tree, "/t/a", 18);
+            put(tree, "/t", 19, 19);
+            put(tree, "/t/b", 17, 17);
+        }));
+    }
+
+    // Another daemon, or another connection, reads what it finds.
+    #[test]
+    fn a_tree_that_is_read_anew_was_recreated_if_no_key_of_it_is_left() {
+        let read = |keys: &[(&str, i64)]| {
+            let mut branch = Branch::default();
+            keys.iter().for_each(|(key, created)| put(&mut branch, key, *created, *created));
+            version(&branch)
+        };
+        let before = read(&[("/t/a", 5), ("/t/b", 3)]);
+        assert!(!read(&[("/t", 9), ("/t/a", 5)]).was_recreated_since(before));
+        assert!(!read(&[("/t", 9), ("/t/b", 3)]).was_recreated_since(before));
+        assert!(read(&[("/t", 9), ("/t/a", 8), ("/t/b", 7)]).was_recreated_since(before));
+        // The one who looked on knows better for how long it was there.
+        let mut branch = Branch::default();
+        put(&mut branch, "/t/a", 5, 5);
+        put(&mut branch, "/t/b", 6, 6);
+        remove(&mut branch, "/t/a", 7);
+        let again = read(&[("/t/b", 6)]);
+        assert!(again.is_same_state(version(&branch)) && again != version(&branch));
     }
 
     #[test]

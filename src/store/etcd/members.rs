@@ -130,7 +130,7 @@ impl Members {
     pub(super) fn version(&self) -> Version {
         let mut hash = StableHash::default();
         self.members.values().for_each(|said| hash.add_number(said.hash()));
-        version::of_many(0, self.changed, &hash)
+        version::of_many(self.changed, &hash)
     }
 
     /// Returns why there is too much, if there is.

@@ -86,7 +86,7 @@ impl Names {
     pub(super) fn version(&self) -> Version {
         let mut hash = StableHash::default();
         self.names.keys().for_each(|name| hash.add(name));
-        version::of_many(0, self.changed, &hash)
+        version::of_many(self.changed, &hash)
     }
 
     /// The length of all names.

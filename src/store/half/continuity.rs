@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Content, CountedBytes, State, Tree, TreeNode, Version};
+use crate::model::{Content, CountedBytes, NodePath, State, Tree, TreeNode, Version};
 
 /// The incarnations of one subject.
 #[derive(Default)]
@@ -68,8 +68,9 @@ impl Continuity {
             Content::Tree { tree, blob } => {
                 let tree = self.tree.continued(tree, durable);
                 self.tree.counted = Some(index);
-                let incarnation =
-                    tree.nodes().first().map_or(version.incarnation, |root| root.version.incarnation);
+                // A durable one can be about more than the root's own data.
+                let root = tree.nodes().first().filter(|_| !durable);
+                let incarnation = root.map_or(version.incarnation, |root| root.version.incarnation);
                 (Version { incarnation, ..version }, Content::Tree { tree, blob })
             }
             content @ (Content::Data(_) | Content::Children { .. } | Content::Members { .. }) => {
@@ -95,15 +96,21 @@ impl TreeContinuity {
     fn continued(&mut self, said: Arc<Tree>, durable: bool) -> Arc<Tree> {
         let is_first = !std::mem::replace(&mut self.is_begun, true);
         let last = self.last.take();
+        let is_same = |was: &TreeNode, is: &TreeNode| match is_first {
+            // The first report of a half comes after a time in which nobody looked.
+            true => !durable || was.has_same_incarnation(is),
+            false => was.is_same_incarnation(is),
+        };
         let before = last.iter().flat_map(|(said, known)| said.nodes().iter().zip(known.nodes()));
         let mut before = before.peekable();
         let nodes = said.nodes().iter().map(|node| {
             while before.next_if(|(said, _)| said.path < node.path).is_some() {}
             let known = before.next_if(|(said, _)| said.path == node.path);
-            // The first report of a half comes after a time in which nobody looked.
-            let known = known.filter(|(said, _)| match is_first {
-                true => !durable || said.version.incarnation == node.version.incarnation,
-                false => said.is_same_incarnation(node),
+            let known = known.filter(|(was, _)| {
+                let has_stayed = || {
+                    last.as_ref().is_some_and(|(was, _)| has_stayed_below(&node.path, was, &said, is_same))
+                };
+                is_same(was, node) || has_stayed()
             });
             match known {
                 Some((said, known)) if Arc::ptr_eq(said, node) => Arc::clone(known),
@@ -125,10 +132,29 @@ impl TreeContinuity {
     }
 }
 
+/// Whether a node that was written is still there below `path`. Then the node above it was never gone, even
+/// if its own key in etcd was.
+fn has_stayed_below(
+    path: &NodePath,
+    before: &Tree,
+    now: &Tree,
+    is_same: impl Fn(&TreeNode, &TreeNode) -> bool,
+) -> bool {
+    let below = format!("{}/", path.as_str().trim_end_matches('/'));
+    let start = now.nodes().partition_point(|node| node.path.as_str() <= &*below);
+    let below = now.nodes()[start..].iter().take_while(|node| node.path.as_str().starts_with(&below));
+    let mut written = below.filter(|node| node.version != Version::UNWRITTEN);
+    written.any(|node| {
+        let was = before.nodes().binary_search_by(|was| was.path.cmp(&node.path));
+        let was = was.ok().map(|place| &before.nodes()[place]);
+        was.is_some_and(|was| was.version != Version::UNWRITTEN && is_same(was, node))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BlobCount, NodeEvent, NodePath};
+    use crate::model::{BlobCount, NodeEvent};
 
     #[test]
     fn a_new_half_goes_on_where_the_last_one_was() {
@@ -202,6 +228,57 @@ mod tests {
             let changed = if durable { Created } else { Changed };
             let expected = [event("/t/a", changed), event("/t/b", Deleted), event("/t/c", Created)];
             assert_eq!(events(&next, &last), expected);
+        }
+    }
+
+    // In etcd: the keys of `/t` and of `/t/a` were deleted and written again, and those below them were not.
+    #[test]
+    fn a_node_above_one_that_stayed_was_never_gone() {
+        use NodeEvent::{Changed, Created};
+        for restart in [false, true] {
+            let mut continuity = TreeContinuity::default();
+            let mut report = |restart: bool, nodes: &[Node]| {
+                continuity.is_begun &= !restart;
+                continuity.continued(tree(nodes), true)
+            };
+            let event = |path: &str, event| (path.to_owned(), event);
+            let first = report(
+                false,
+                &[("/t", 0, 5, 5), ("/t/a", 0, 6, 6), ("/t/a-b", 0, 7, 7), ("/t/a/b", 0, 8, 8)],
+            );
+            let second = report(
+                restart,
+                &[("/t", 0, 11, 11), ("/t/a", 0, 12, 12), ("/t/a-b", 0, 13, 13), ("/t/a/b", 0, 8, 8)],
+            );
+            let expected = [event("/t", Changed), event("/t/a", Changed), event("/t/a-b", Created)];
+            assert_eq!(events(&first, &second), expected);
+            let third = report(restart, &[("/t", 0, 14, 14), ("/t/a", 0, 15, 15), ("/t/a/b", 0, 16, 16)]);
+            let expected = events(&second, &third);
+            assert!(expected.contains(&event("/t", Created)) && expected.contains(&event("/t/a", Created)));
+            // A key that goes leaves a node without data, which is there all the same.
+            let fourth = report(restart, &[("/t", 0, 0, 0), ("/t/a", 0, 0, 0), ("/t/a/b", 0, 16, 16)]);
+            assert_eq!(events(&third, &fourth), [event("/t", Changed), event("/t/a", Changed)]);
+            let fifth = report(restart, &[("/t", 0, 17, 17), ("/t/a", 0, 0, 0), ("/t/a/b", 0, 16, 16)]);
+            assert_eq!(events(&fourth, &fifth), [event("/t", Changed)]);
+        }
+    }
+
+    // In etcd, a tree is there while any key of it is. Its version is what the half says.
+    #[test]
+    fn a_tree_whose_versions_are_durable_keeps_its_own() {
+        for durable in [true, false] {
+            let mut continuity = Continuity::default();
+            let mut report = |version: Version, nodes: &[Node]| {
+                let content = Content::Tree { tree: tree(nodes), blob: [].into() };
+                let state = State::Present { version, origin: Default::default(), content };
+                match continuity.continued(state, durable, BlobCount::default().count(0)) {
+                    State::Present { version, .. } => version,
+                    State::Absent => panic!("it is there"),
+                }
+            };
+            let said = Version::of_several(5, 1, 6);
+            let root = Version { incarnation: 7, ..said };
+            assert_eq!(report(said, &[("/t", 0, 7, 7)]), if durable { said } else { root });
         }
     }
 }

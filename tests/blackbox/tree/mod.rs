@@ -1,5 +1,6 @@
 //! `WATCH_TREE`: "a node and everything below it".
 
+mod keys;
 mod outages;
 mod payload;
 mod unreadable;
