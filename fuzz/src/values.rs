@@ -42,8 +42,5 @@ fn check(value: &Value) {
     assert_eq!(cbor::decode(&encoded).as_ref(), Ok(value));
     let text = plain::write(value);
     assert!(!text.contains('\n'));
-    let read = plain::parse(text.as_bytes()).expect("the plain form is JSON");
-    // JSON readers take an integer below those of 64 bits for a float, so that one is written in another way.
-    let again = plain::write(&read);
-    assert_eq!(plain::parse(again.as_bytes()), Ok(read), "{text}");
+    assert_eq!(plain::parse(text.as_bytes()).as_ref(), Ok(value), "{text}");
 }

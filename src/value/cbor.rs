@@ -236,7 +236,14 @@ mod tests {
             ("00", "0"),
             ("1bffffffffffffffff", "18446744073709551615"),
             ("3bffffffffffffffff", "-18446744073709551616"),
+            ("1b7fffffffffffffff", "9223372036854775807"),
+            ("1b8000000000000000", "9223372036854775808"),
+            ("3b7fffffffffffffff", "-9223372036854775808"),
+            ("3b8000000000000000", "-9223372036854775809"),
+            ("a13bffffffffffffffff01", r#"{"$map":[[-18446744073709551616,1]]}"#),
+            // The next larger ones have a tag.
             ("c249010000000000000000", r#"{"$tag":[2,{"$bytes":"AQAAAAAAAAAA"}]}"#),
+            ("c349010000000000000000", r#"{"$tag":[3,{"$bytes":"AQAAAAAAAAAA"}]}"#),
             ("f93c00", "1.0"),
             ("f97bff", "65504.0"),
             ("f90001", "5.960464477539063e-8"),
@@ -263,6 +270,7 @@ mod tests {
         ] {
             let value = decode(&bytes(hex)).unwrap();
             assert_eq!(plain::write(&value), expected, "{hex}");
+            assert_eq!(plain::parse(expected.as_bytes()).as_ref(), Ok(&value), "{hex}");
             assert_eq!(decode(&encode(&value).unwrap()), Ok(value), "{hex}");
         }
     }

@@ -1,6 +1,8 @@
 //! JSON (RFC 8259).
 
+use std::cell::Cell;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::{self, Serialize, Serializer};
@@ -10,6 +12,19 @@ use super::{Fault, MAX_DEPTH, Place, Value};
 
 /// Reads a whole text. Integers that do not fit in 64 bits become floats.
 pub fn parse(bytes: &[u8]) -> Result<Value, Fault> {
+    parse_with(bytes, &Numbers::default())
+}
+
+/// Reads a whole text. Integers that CBOR does not have become floats.
+pub(super) fn parse_for_cbor(bytes: &[u8]) -> Result<Value, Fault> {
+    let integers = numbers(bytes).enumerate().filter_map(|(place, (_, number))| {
+        let integer = number.parse().ok().filter(|integer| BELOW_64_BITS.contains(integer))?;
+        Some((place, integer))
+    });
+    parse_with(bytes, &Numbers { next: Cell::default(), integers: integers.collect() })
+}
+
+fn parse_with(bytes: &[u8], numbers: &Numbers) -> Result<Value, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         Fault::after(&before, "this is not UTF-8")
@@ -18,7 +33,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Fault> {
         return Err(Fault::after("", "JSON must not begin with a byte order mark"));
     }
     let mut input = serde_json::Deserializer::from_str(text);
-    let value = Seed.deserialize(&mut input).and_then(|value| input.end().map(|()| value));
+    let value = Seed(numbers).deserialize(&mut input).and_then(|value| input.end().map(|()| value));
     value.map_err(|error| fault(text, &error))
 }
 
@@ -49,27 +64,36 @@ impl Strings {
     }
 }
 
-/// Returns the first integer that [`parse`] would make a float, with another value perhaps. The text must be
-/// JSON.
+/// The integers of CBOR that are below those of 64 bits.
+const BELOW_64_BITS: Range<i128> = -1 << 64..i64::MIN as i128;
+
+/// Returns the first integer that CBOR does not have, and that would become a float with another value
+/// perhaps. The text must be JSON.
 pub fn inexact_integer(text: &[u8]) -> Option<Fault> {
+    let is_integer = |number: &str| number.bytes().skip(1).all(|byte| byte.is_ascii_digit());
+    let has_cbor =
+        |number: &str| number.parse().is_ok_and(|integer| (BELOW_64_BITS.start..1 << 64).contains(&integer));
+    let mut beyond = numbers(text).filter(|(_, number)| is_integer(number) && !has_cbor(number));
+    beyond.next().map(|(start, _)| {
+        let before = String::from_utf8_lossy(&text[..start]);
+        Fault::after(&before, "this integer is not from -2^64 to 2^64-1")
+    })
+}
+
+/// Iterates over the numbers of a JSON text, each with its place.
+fn numbers(text: &[u8]) -> impl Iterator<Item = (usize, &str)> {
     let (mut strings, mut start) = (Strings::default(), 0);
-    for (end, byte) in text.iter().chain([&b' ']).enumerate() {
-        if strings.take(*byte) {
-            start = end + 1;
-            continue;
+    text.iter().chain([&b' ']).enumerate().filter_map(move |(end, byte)| {
+        let is_in_string = strings.take(*byte);
+        if !is_in_string && matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9') {
+            return None;
         }
-        if matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9') {
-            continue;
-        }
-        let number = std::str::from_utf8(&text[start..end]).unwrap_or_default();
-        let is_integer = number.bytes().skip(1).all(|byte| byte.is_ascii_digit()) && number.len() > 1;
-        if is_integer && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
-            let before = String::from_utf8_lossy(&text[..start]);
-            return Some(Fault::after(&before, "this integer does not fit in 64 bits"));
-        }
-        start = end + 1;
-    }
-    None
+        let here = std::mem::replace(&mut start, end + 1);
+        let number = text.get(here..end).filter(|_| !is_in_string)?;
+        // A word has an `e` perhaps.
+        let is_number = number.iter().any(u8::is_ascii_digit);
+        is_number.then(|| Some((here, std::str::from_utf8(number).ok()?)))?
+    })
 }
 
 /// Returns compact JSON, in one line. The value must have come from JSON.
@@ -110,17 +134,35 @@ fn fault(text: &str, error: &serde_json::Error) -> Fault {
     Fault { place: Place::Text { line, column }, what }
 }
 
-struct Seed;
+/// What the numbers of a text are, by their places among them.
+#[derive(Default)]
+struct Numbers {
+    next: Cell<usize>,
+    /// The integers below those of 64 bits.
+    integers: Vec<(usize, i128)>,
+}
 
-impl<'de> DeserializeSeed<'de> for Seed {
-    type Value = Value;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, input: D) -> Result<Value, D::Error> {
-        input.deserialize_any(Self)
+impl Numbers {
+    /// Takes the next number. Returns what it is, if it is one of these integers.
+    fn take(&self) -> Option<i128> {
+        let place = self.next.replace(self.next.get() + 1);
+        let found = self.integers.binary_search_by_key(&place, |(place, _)| *place);
+        found.ok().map(|index| self.integers[index].1)
     }
 }
 
-impl<'de> Visitor<'de> for Seed {
+#[derive(Clone, Copy)]
+struct Seed<'a>(&'a Numbers);
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, input: D) -> Result<Value, D::Error> {
+        input.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,15 +178,17 @@ impl<'de> Visitor<'de> for Seed {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        self.0.take();
         Ok(Value::Int(value.into()))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        self.0.take();
         Ok(Value::Int(value.into()))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
+        Ok(self.0.take().map_or(Value::Float(value), Value::Int))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -153,7 +197,7 @@ impl<'de> Visitor<'de> for Seed {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut input: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(value) = input.next_element_seed(Self)? {
+        while let Some(value) = input.next_element_seed(self)? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -163,7 +207,7 @@ impl<'de> Visitor<'de> for Seed {
         let (mut entries, mut keys) = (Vec::new(), Keys::default());
         while let Some(key) = input.next_key::<String>()? {
             keys.add(serde_json::to_string(&key).map_err(de::Error::custom)?).map_err(de::Error::custom)?;
-            entries.push((key, input.next_value_seed(Self)?));
+            entries.push((key, input.next_value_seed(self)?));
         }
         Ok(Value::Map(entries))
     }
@@ -218,11 +262,12 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_that_becomes_a_float_is_found() {
+    fn an_integer_that_cbor_does_not_have_is_found() {
         let says = |text: &str| inexact_integer(text.as_bytes()).map(|fault| fault.to_string());
         for text in [
             "18446744073709551615",
-            "-9223372036854775808",
+            "-9223372036854775809",
+            "[-18446744073709551616,true,null]",
             "[1e30, 1.5, -1e-7]",
             r#"{"18446744073709551616\\\"1": true}"#,
         ] {
@@ -230,12 +275,37 @@ mod tests {
         }
         for (text, column) in [
             ("18446744073709551616", 1),
-            ("[true,\"\u{e4}\", -9223372036854775809]", 12),
+            ("[true,\"\u{e4}\", -18446744073709551617]", 12),
             ("{\"a\":100000000000000000000}", 6),
+            ("[1e30,9999999999999999999999999999999999999999999]", 7),
         ] {
-            let expected = format!("line 1, column {column}: this integer does not fit in 64 bits");
+            let expected = format!("line 1, column {column}: this integer is not from -2^64 to 2^64-1");
             assert_eq!(says(text), Some(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn an_integer_of_cbor_stays_one_wherever_it_is() {
+        let (below, lowest) = (i128::from(i64::MIN) - 1, -1 << 64);
+        let text = format!(
+            "{{\"-9223372036854775809\":[1,-2.5,\"[{below}\\\",{lowest}\",{below},true,1e3,{{\"e\":{lowest}}}],\"\":{below}}}"
+        );
+        let (int, string) = (Value::Int, |text: &str| Value::Text(text.to_owned()));
+        let list = vec![
+            int(1),
+            Value::Float(-2.5),
+            string(&format!("[{below}\",{lowest}")),
+            int(below),
+            Value::Bool(true),
+            Value::Float(1000.0),
+            Value::Map(vec![("e".to_owned(), int(lowest))]),
+        ];
+        let list = ("-9223372036854775809".to_owned(), Value::Array(list));
+        let expected = Value::Map(vec![list, (String::new(), int(below))]);
+        assert_eq!(parse_for_cbor(text.as_bytes()), Ok(expected));
+        let beyond = |text: &str| parse_for_cbor(text.as_bytes());
+        assert_eq!(beyond("-18446744073709551617"), Ok(Value::Float(-18446744073709551616.0)));
+        assert_eq!(beyond("18446744073709551616"), Ok(Value::Float(18446744073709551616.0)));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub const MAX_DEPTH: usize = 127;
 pub enum Value {
     Null,
     Bool(bool),
-    /// CBOR has integers from -2^64 to 2^64 - 1.
+    /// CBOR has integers from -2^64 to 2^64 - 1. Larger ones are byte strings with the tags 2 and 3.
     Int(i128),
     /// Never a NaN or an infinity.
     Float(f64),

@@ -32,7 +32,7 @@ pub fn write(value: &Value) -> String {
 
 /// Reads a value from its plain form. A fault of the form has a JSON pointer as its place.
 pub fn parse(text: &[u8]) -> Result<Value, Fault> {
-    unplain(json::parse(text)?).map_err(|Mistake { mut pointer, what }| {
+    unplain(json::parse_for_cbor(text)?).map_err(|Mistake { mut pointer, what }| {
         pointer.reverse();
         Fault { place: Place::Pointer(pointer.concat()), what }
     })
@@ -221,9 +221,16 @@ mod tests {
             ),
         ] {
             assert_eq!(write(&value), expected);
-            if value != Value::Int(-18446744073709551616) {
-                assert_eq!(parse(expected.as_bytes()), Ok(value));
-            }
+            assert_eq!(parse(expected.as_bytes()), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_float_keeps_its_last_bit() {
+        let floats = [31.245270191439438, 121.48791951161945, 2.638344616030823e-256, 5e-324, f64::MAX];
+        for float in floats.into_iter().flat_map(|float| [float, -float]) {
+            let text = write(&Value::Float(float));
+            assert_eq!(parse(text.as_bytes()), Ok(Value::Float(float)), "{text}");
         }
     }
 
