@@ -184,6 +184,15 @@ impl Client {
         }
     }
 
+    /// Returns an error if one of these nodes cannot be removed, where that can be known before: files have
+    /// owners and modes. A server decides only when it is asked to.
+    pub async fn check_removal(&self, nodes: &[NodePath]) -> Result<(), ClientError> {
+        match &self.kind {
+            Kind::ZooKeeper(_) | Kind::Etcd(_) => Ok(()),
+            Kind::Directory(client) => client.check_removal(nodes).await,
+        }
+    }
+
     /// Removes these nodes, those below others first. Returns those that are left because they have children
     /// that are not among them.
     pub async fn remove_all(&self, nodes: &[NodePath]) -> Result<Vec<NodePath>, ClientError> {

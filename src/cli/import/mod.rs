@@ -120,7 +120,7 @@ impl Import {
         if !settings.parents_have_data() {
             let mut emptied = Emptied::default();
             each_batch(&checked, name, async |batch| {
-                Ok(client.check_all(&batch, self.mirror, &mut emptied).await?)
+                client.check_all(&batch, self.mirror, &mut emptied).await.map_err(untouched)
             })
             .await?;
         }
@@ -195,7 +195,10 @@ impl Import {
                 format!("node {path}: {reason}, so --mirror cannot tell what is to be removed").into()
             );
         }
-        self.empty(client, parents, progress).await?;
+        let emptied: Vec<_> = parents.into_iter().map(|node| Entry { node, data: Vec::new() }).collect();
+        client.check_all(&emptied, true, &mut Emptied::default()).await.map_err(untouched)?;
+        client.check_removal(&others).await.map_err(untouched)?;
+        self.empty(client, &emptied, progress).await?;
         // Those below others first.
         others.sort_by_cached_key(|path| std::cmp::Reverse(path.components().count()));
         if self.dry_run {
@@ -219,14 +222,13 @@ impl Import {
         Ok(())
     }
 
-    /// Takes their data from these nodes, as far as they have any.
+    /// Takes their data from the nodes of these entries, as far as they have any.
     async fn empty(
         &self,
         client: &Client,
-        nodes: Vec<NodePath>,
+        entries: &[Entry],
         progress: &mut Progress,
     ) -> Result<(), Box<dyn Error>> {
-        let entries: Vec<_> = nodes.into_iter().map(|node| Entry { node, data: Vec::new() }).collect();
         for some in entries.chunks(BATCH) {
             progress.begin(some.len());
             let fates = client.put_all(some, self.dry_run, &mut Parents::default()).await?;
@@ -241,6 +243,11 @@ impl Import {
         }
         Ok(())
     }
+}
+
+/// Words an error of a store that was only looked at.
+fn untouched(error: ClientError) -> Box<dyn Error> {
+    format!("{error}; nothing was changed").into()
 }
 
 /// Why an import failed that had begun. What an error says of one node does not hold for all of them.

@@ -86,6 +86,7 @@ impl DirectoryClient {
     ) -> Result<(), ClientError> {
         for entry in entries {
             self.check_place(entry, is_mirror, emptied)?;
+            self.check_right(entry).await?;
             yield_now().await;
         }
         Ok(())

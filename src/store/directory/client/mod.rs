@@ -1,8 +1,9 @@
 //! What the commands ask of a directory. [`tree`] lists its nodes. [`bulk`] reads and
-//! writes many, and [`change`] does so on conditions.
+//! writes many, [`change`] does so on conditions, and [`rights`] says what would not be allowed.
 
 mod bulk;
 mod change;
+mod rights;
 mod tree;
 
 use std::fs::{self, File, OpenOptions, Permissions};

@@ -1,5 +1,7 @@
 //! `twitcher import`, into every kind of store.
 
+mod rights;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
