@@ -196,6 +196,8 @@ impl Directory {
                 _ = self.watches.ready() => self.process_hints(),
                 () = self.way.changed() => {
                     self.way.look();
+                    // What was found meanwhile may be of another directory, or of none.
+                    self.read_anew();
                     self.is_root_doubted = true;
                 }
                 () = sleep_until(read_at) => {}
@@ -314,7 +316,10 @@ impl Directory {
             return None;
         }
         self.alter(subject, |node| node.scheduled = None);
-        let found = self.look_for(subject);
+        let found = match self.look_for(subject) {
+            Ok(None) => self.root.read(subject),
+            found => found,
+        };
         if !matches!(found, Ok(Some(_))) {
             // What is not there says nothing about the node if the store itself is not there.
             self.is_root_doubted = true;
@@ -430,13 +435,8 @@ impl Directory {
     }
 
     fn entry(&mut self, path: &str, change: EntryChange, now: Instant) {
-        let (hint_kind, gone, moved) = match change {
-            EntryChange::Created | EntryChange::Modified => (HintKind::Writing, false, false),
-            EntryChange::Closed => (HintKind::Done, false, false),
-            EntryChange::Attributes => (HintKind::Now, false, false),
-            EntryChange::MovedIn => (HintKind::Done, false, true),
-            EntryChange::Gone => (HintKind::Gone, true, true),
-        };
+        let (hint_kind, gone) = (HintKind::of(change), change == EntryChange::Gone);
+        let moved = gone || change == EntryChange::MovedIn;
         if moved {
             self.watches.disarm_tree(path);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::file::{Reading, Stamp};
+use super::watches::EntryChange;
 use crate::model::{NodeContent, Version};
 use crate::store::backend::Observation;
 use crate::store::backoff::Backoff;
@@ -51,6 +52,17 @@ pub(super) enum HintKind {
     Writing,
     /// When deletions are quiet, because it is gone.
     Gone,
+}
+
+impl HintKind {
+    pub(super) fn of(change: EntryChange) -> Self {
+        match change {
+            EntryChange::Created | EntryChange::Modified => Self::Writing,
+            EntryChange::Closed | EntryChange::MovedIn => Self::Done,
+            EntryChange::Attributes => Self::Now,
+            EntryChange::Gone => Self::Gone,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

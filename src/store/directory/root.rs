@@ -3,12 +3,18 @@
 //! A directory that is missing or cannot be used is an outage of the store, like a server that is away. It
 //! says nothing about the nodes.
 
-use std::fs;
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::file::{self, Reading};
+use super::inside;
+use crate::model::NodeSubject;
 use crate::store::question::Apart;
 
 pub(super) struct Root {
@@ -80,6 +86,19 @@ impl Root {
         &self.path
     }
 
+    /// Reads a node in the known directory, wherever the store's path leads: when the node was looked for, the
+    /// directory may have been away for a moment, and that says nothing about the node.
+    pub(super) fn read(&self, NodeSubject { path, facet }: &NodeSubject) -> io::Result<Option<Reading>> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = File::from(open(&self.path, flags, Mode::empty())?);
+        if self.known != Some(identity_of(&directory.metadata()?)) {
+            return Err(io::Error::other("it is looked for in another directory than before; trying again"));
+        }
+        let place = file::locate(&inside::descriptor(&directory), path)
+            .map_err(|hidden| io::Error::other(format!("{hidden:?} starts with a dot")))?;
+        file::read(&self.path, &place, *facet)
+    }
+
     /// Looks at the directory. `had_nodes` tells whether any node was there at last.
     ///
     /// After an unmount, the path leads to the mount point, which usually is an empty directory. So an empty
@@ -122,8 +141,11 @@ pub(super) fn usable(path: &Path) -> Result<Identity, String> {
 /// Returns which directory is at `path`, which must be one in which names can be looked up.
 fn identity(path: &Path) -> io::Result<Identity> {
     // The dot has the kernel check both.
-    let metadata = fs::metadata(path.join("."))?;
-    Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
+    fs::metadata(path.join(".")).map(|metadata| identity_of(&metadata))
+}
+
+fn identity_of(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino(), metadata.created().ok())
 }
 
 /// Returns what tells whether a process may read the directory at `path`, if there is one. A way that is

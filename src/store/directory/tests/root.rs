@@ -122,3 +122,43 @@ fn a_node_that_is_deleted_in_a_store_that_stays_is_absent() {
         store.nothing_more().await;
     });
 }
+
+// Whoever replaces a link to the directory removes it first. A node that is looked for in that moment is not
+// deleted, and what is found after it is told of without waiting for the next look at everything.
+#[test]
+fn a_store_that_is_away_for_moments_has_its_nodes_all_the_time() {
+    with_store(|mut store| async move {
+        store.write("head", "0");
+        store.subscribe(data("/head")).await;
+        let (path, aside) = (store.file(""), store.root.path().join("aside"));
+        for round in 1..=20 {
+            let (path, aside) = (path.clone(), aside.clone());
+            let flicker = std::thread::spawn(move || {
+                for _ in 0..200 {
+                    fs::rename(&path, &aside).unwrap();
+                    fs::rename(&aside, &path).unwrap();
+                }
+            });
+            while !flicker.is_finished() {
+                store.channel.refresh(data("/head"));
+                match store.event().await {
+                    StoreEvent::Observed { state, .. } => {
+                        assert_ne!(text(&state), None, "it was not deleted")
+                    }
+                    StoreEvent::Unreadable { .. } => break,
+                    StoreEvent::Disconnected { .. } | StoreEvent::Connected { .. } => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            flicker.join().unwrap();
+            store.write("head", &round.to_string());
+            loop {
+                match store.event().await {
+                    StoreEvent::Observed { state, .. } if text(&state) == Some(round.to_string()) => break,
+                    StoreEvent::Observed { state, .. } => assert_ne!(text(&state), None),
+                    _ => {}
+                }
+            }
+        }
+    });
+}
