@@ -6,6 +6,7 @@ mod growth;
 mod lost;
 mod refused;
 mod runs;
+mod stores;
 mod upgrade;
 mod watches;
 
