@@ -24,4 +24,10 @@ pub(super) struct Apart {
     pub(super) questions: Questions,
     /// What a process before this one asked to remember.
     pub(super) memory: Option<String>,
+    /// The only directory that this process may read; `None` if there was none when that was decided.
+    pub(super) permitted: Option<Access>,
 }
+
+/// The device and the inode of a directory, and the user and the group that own it. A process that runs apart
+/// reads only this directory, as this user.
+pub(super) type Access = (u64, u64, u32, u32);

@@ -35,7 +35,7 @@ mod way;
 pub(super) use client::DirectoryClient;
 pub(super) use elect::elect;
 pub(super) use keep::keep;
-pub(super) use root::of_former_daemon;
+pub(super) use root::{of_former_daemon, permit};
 
 /// The most data of a node.
 pub(super) const MAX_DATA: usize = file::MAX_NODE_BYTES as usize;

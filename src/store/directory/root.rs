@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use super::file::{self, Reading};
 use super::inside;
 use crate::model::NodeSubject;
-use crate::store::question::Apart;
+use crate::store::question::{Access, Apart};
 
 pub(super) struct Root {
     /// Absolute.
@@ -38,10 +38,6 @@ pub(super) type Identity = (u64, u64, Option<SystemTime>);
 /// What a process has the next one told: the known directory, and whether it had nodes.
 type Memory = (Option<Identity>, bool);
 
-/// The device and the inode of a directory, and the user and the group that own it. A process that runs apart
-/// reads only this directory, as this user.
-type Access = (u64, u64, u32, u32);
-
 /// What a look at the directory finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Look {
@@ -59,13 +55,13 @@ impl Root {
     pub(super) fn new(path: PathBuf, apart: Option<&Apart>) -> Self {
         let memory = apart.and_then(|apart| serde_json::from_str(apart.memory.as_ref()?).ok());
         let (known, had_nodes) = memory.unwrap_or_default();
-        let permitted = apart.map(|_| access(&path));
+        let permitted = apart.map(|apart| apart.permitted);
         Self { path, known, had_nodes, remembered: None, permitted }
     }
 
     /// Whether the directory is one that this process may not read.
     fn is_beyond_reach(&self) -> bool {
-        let now = access(&self.path);
+        let now = access(fs::metadata(&self.path));
         now.is_some() && self.permitted.is_some_and(|permitted| permitted != now)
     }
 
@@ -89,8 +85,7 @@ impl Root {
     /// Reads a node in the known directory, wherever the store's path leads: when the node was looked for, the
     /// directory may have been away for a moment, and that says nothing about the node.
     pub(super) fn read(&self, NodeSubject { path, facet }: &NodeSubject) -> io::Result<Option<Reading>> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let directory = File::from(open(&self.path, flags, Mode::empty())?);
+        let directory = open_directory(&self.path)?;
         if self.known != Some(identity_of(&directory.metadata()?)) {
             return Err(io::Error::other("it is looked for in another directory than before; trying again"));
         }
@@ -148,10 +143,28 @@ fn identity_of(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino(), metadata.created().ok())
 }
 
-/// Returns what tells whether a process may read the directory at `path`, if there is one. A way that is
-/// closed to this process, but perhaps not to another one, is like one more directory.
-fn access(path: &Path) -> Option<Access> {
-    match fs::metadata(path) {
+/// Opens the directory at `path`, if there is one, which this process is to read and no other. Returns it with
+/// what tells it from others: another one can be at `path` in the next moment.
+pub(in crate::store) fn permit(path: &Path) -> (Option<File>, Option<Access>) {
+    match open_directory(path) {
+        Ok(directory) => {
+            let permitted = access(directory.metadata());
+            (Some(directory), permitted)
+        }
+        Err(error) => (None, access(Err(error))),
+    }
+}
+
+/// Opens a directory for looks at it and at what is below it.
+fn open_directory(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(File::from(open(path, flags, Mode::empty())?))
+}
+
+/// Returns what tells whether a process may read a directory, if there is one. A way that is closed to this
+/// process, but perhaps not to another one, is like one more directory.
+fn access(found: io::Result<Metadata>) -> Option<Access> {
+    match found {
         Ok(metadata) if metadata.is_dir() => {
             Some((metadata.dev(), metadata.ino(), metadata.uid(), metadata.gid()))
         }
@@ -236,11 +249,32 @@ mod tests {
         assert_eq!(root.look(false), Look::Same);
     }
 
+    // A process that was confined while there was none cannot read it, whoever looks when.
+    #[test]
+    fn a_directory_that_comes_after_what_is_permitted_was_decided_is_beyond_reach() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nodes");
+        let began = |permitted| {
+            let apart = Apart { questions: unbounded_channel().0, memory: None, permitted };
+            Root::new(path.clone(), Some(&apart))
+        };
+        let (opened, none) = permit(&path);
+        assert!(opened.is_none() && none.is_none());
+        fs::create_dir(&path).unwrap();
+        assert_eq!(began(none).look(false), Look::BeyondReach);
+        let (opened, permitted) = permit(&path);
+        assert!(opened.is_some());
+        assert_eq!(began(permitted).look(false), Look::Another);
+        fs::rename(&path, directory.path().join("aside")).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(began(permitted).look(false), Look::BeyondReach);
+    }
+
     #[test]
     fn what_a_former_process_saw_says_nothing_of_a_directory_that_came_later() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nodes");
-        let apart = |memory| Apart { questions: tokio::sync::mpsc::unbounded_channel().0, memory };
+        let apart = |memory| Apart { questions: unbounded_channel().0, memory, permitted: permit(&path).1 };
         let replaced = |name: &str| {
             fs::rename(&path, directory.path().join(name)).unwrap();
             fs::create_dir(&path).unwrap();
@@ -264,7 +298,7 @@ mod tests {
     fn what_a_former_daemon_saw_is_believed_of_any_device() {
         let directory = tempfile::tempdir().unwrap();
         let (path, aside) = (directory.path().join("nodes"), directory.path().join("aside"));
-        let apart = |memory| Apart { questions: unbounded_channel().0, memory };
+        let apart = |memory| Apart { questions: unbounded_channel().0, memory, permitted: permit(&path).1 };
         fs::create_dir(&path).unwrap();
         let mut first = Root::new(path.clone(), Some(&apart(None)));
         assert_eq!(first.look(false), Look::Another);
@@ -334,8 +368,10 @@ mod tests {
         let (questions, _asked) = unbounded_channel();
         let next = |last: Option<&mut Root>| {
             let memory = last.and_then(|last| last.news_to_remember(true));
-            let apart = Apart { questions: questions.clone(), memory };
-            as_another(|| Root::new(path.clone(), Some(&apart)))
+            as_another(|| {
+                let (questions, permitted) = (questions.clone(), permit(&path).1);
+                Root::new(path.clone(), Some(&Apart { questions, memory, permitted }))
+            })
         };
         let look = |root: &mut Root| as_another(|| root.look(true));
         open();

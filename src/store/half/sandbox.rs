@@ -1,11 +1,11 @@
 //! What a process of a store can reach of its host, by Landlock and seccomp, where the kernel has them.
 
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
 use super::task::Task;
@@ -32,11 +32,11 @@ const RESOLUTION: [&str; 10] = [
 const DNS_PORT: u16 = 53;
 
 /// Confines the calling thread and those that it will start: it can read what name resolution needs, or the
-/// store's directory, and connect to the store's ports. It can execute nothing, and reach no process outside.
+/// store's `directory`, and connect to the store's ports. It can execute nothing, and reach no process outside.
 /// It can write nowhere; only a keeper can, into its store's directory. Returns how far that is so, for
 /// people.
-pub(super) fn enter(settings: &StoreSettings, task: Task) -> io::Result<String> {
-    let landlock = match restrict(settings, task) {
+pub(super) fn enter(settings: &StoreSettings, directory: Option<&File>, task: Task) -> io::Result<String> {
+    let landlock = match restrict(settings, directory, task) {
         Ok(RulesetStatus::FullyEnforced) => Ok("by Landlock"),
         Ok(RulesetStatus::PartiallyEnforced) => Ok("by Landlock as far as this kernel can"),
         Ok(RulesetStatus::NotEnforced) => Err("without Landlock, which this kernel does not have".to_owned()),
@@ -79,7 +79,11 @@ pub(super) fn has_landlock() -> bool {
     ruleset.and_then(Ruleset::create).is_ok()
 }
 
-fn restrict(settings: &StoreSettings, task: Task) -> Result<RulesetStatus, RulesetError> {
+fn restrict(
+    settings: &StoreSettings,
+    directory: Option<&File>,
+    task: Task,
+) -> Result<RulesetStatus, RulesetError> {
     let mut access: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     if work(settings, task) == Work::DirectoryKeeper {
         access |= AccessFs::WriteFile | AccessFs::Truncate | AccessFs::RemoveFile;
@@ -91,7 +95,8 @@ fn restrict(settings: &StoreSettings, task: Task) -> Result<RulesetStatus, Rules
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?
         // Those that do not exist are left out.
-        .add_rules(path_beneath_rules(readable(settings.directory()), access))?;
+        .add_rules(path_beneath_rules(read_by_resolution(settings), access))?
+        .add_rules(directory.map(|directory| Ok::<_, RulesetError>(PathBeneath::new(directory, access))))?;
     let ports = settings.ports();
     let dns = (!ports.is_empty()).then_some(DNS_PORT);
     let mut ports = ports.into_iter().chain(dns);
@@ -100,18 +105,16 @@ fn restrict(settings: &StoreSettings, task: Task) -> Result<RulesetStatus, Rules
     Ok(ruleset.restrict_self()?.ruleset)
 }
 
-fn readable(directory: Option<&Path>) -> Vec<PathBuf> {
-    match directory {
-        Some(directory) => vec![directory.to_owned()],
-        None => RESOLUTION.iter().map(PathBuf::from).collect(),
-    }
+fn read_by_resolution(settings: &StoreSettings) -> &'static [&'static str] {
+    if settings.capabilities().is_remote { &RESOLUTION } else { &[] }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
+    use std::fs;
     use std::io::{ErrorKind, Read};
     use std::net::{TcpListener, TcpStream};
+    use std::path::Path;
     use std::process::Command;
     use std::thread;
 
@@ -126,8 +129,13 @@ mod tests {
         confined_for(Task::Follow, settings, work);
     }
 
+    /// What the settings name, while it is there.
+    fn opened(settings: &StoreSettings) -> Option<File> {
+        settings.directory().and_then(|path| crate::store::directory::permit(path).0)
+    }
+
     fn confined_for(task: Task, settings: StoreSettings, work: impl FnOnce() + Send + 'static) {
-        let thread = thread::spawn(move || match restrict(&settings, task) {
+        let thread = thread::spawn(move || match restrict(&settings, opened(&settings).as_ref(), task) {
             Ok(RulesetStatus::NotEnforced) | Err(_) => eprintln!("skipped: no Landlock"),
             Ok(_) => work(),
         });
@@ -196,6 +204,36 @@ mod tests {
         });
     }
 
+    // Another one may be at its path by the time of the sandbox, or none.
+    #[test]
+    fn a_half_reads_the_directory_that_was_opened_for_it() {
+        let top = tempfile::tempdir().unwrap();
+        let (root, aside) = (top.path().join("nodes"), top.path().join("aside"));
+        let fill = |content: &str| {
+            fs::create_dir(&root).unwrap();
+            fs::write(root.join("node"), content).unwrap();
+        };
+        fill("first");
+        let settings = StoreSettings::Directory(DirectorySettings {
+            url: DirectoryUrl { root: root.clone() },
+            session_timeout: std::time::Duration::from_secs(1),
+            rescan_interval: std::time::Duration::from_secs(60),
+            readonly: false,
+        });
+        let directory = opened(&settings);
+        fs::rename(&root, &aside).unwrap();
+        fill("second");
+        let thread = thread::spawn(move || match restrict(&settings, directory.as_ref(), Task::Follow) {
+            Ok(RulesetStatus::NotEnforced) | Err(_) => eprintln!("skipped: no Landlock"),
+            Ok(_) => {
+                assert_eq!(fs::read(aside.join("node")).unwrap(), b"first");
+                let denied = fs::read(root.join("node")).unwrap_err();
+                assert_eq!(denied.kind(), ErrorKind::PermissionDenied);
+            }
+        });
+        thread.join().unwrap();
+    }
+
     #[test]
     fn a_keeper_writes_into_its_directory_and_nowhere_else() {
         let directory = tempfile::tempdir().unwrap();
@@ -248,7 +286,7 @@ mod tests {
             apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
             assert!(!crate::sys::can_allow_only());
             let mut status = File::open("/proc/thread-self/status").unwrap();
-            let confinement = enter(&settings, Task::Follow).unwrap();
+            let confinement = enter(&settings, opened(&settings).as_ref(), Task::Follow).unwrap();
             assert!(confinement.contains("without seccomp"), "{confinement}");
             let mut text = String::new();
             status.read_to_string(&mut text).unwrap();
@@ -286,7 +324,7 @@ mod tests {
             let root = settings.directory().map(Path::to_owned);
             let node = directory.path().join("node");
             let thread = thread::spawn(move || {
-                let confinement = enter(&settings, Task::Follow).unwrap();
+                let confinement = enter(&settings, opened(&settings).as_ref(), Task::Follow).unwrap();
                 assert!(confinement.ends_with("by seccomp") || !confinement.contains("and"), "{confinement}");
                 assert!(Command::new("/bin/true").spawn().is_err());
                 assert!(kill(Pid::from_raw(own), None).is_err());

@@ -24,6 +24,7 @@ use super::task::Task;
 use crate::content;
 use crate::model::{Blob, Index, NodePath, Shrink, Subject};
 use crate::store::channel::StoreChannel;
+use crate::store::directory;
 use crate::store::memory;
 use crate::store::message::{Exposure, StoreEvent};
 use crate::store::question::{Apart, LoginReply, Question};
@@ -52,12 +53,15 @@ pub fn serve(socket: OwnedFd) -> Result<(), Box<dyn Error>> {
     // It reads /proc, which is closed afterwards.
     memory::heed_limits();
     name_unix_sockets();
+    let (directory, permitted) = settings.directory().map_or((None, None), directory::permit);
     // Before any other thread is started, which it would not confine.
-    let confinement = sandbox::enter(&settings, Task::Follow)?;
+    let confinement = sandbox::enter(&settings, directory.as_ref(), Task::Follow)?;
+    // Its file system can be unmounted.
+    drop(directory);
     let served = LocalSet::new().block_on(&runtime, async {
         let (questions, asked) = unbounded_channel();
         let (channel, end) = StoreChannel::new();
-        settings.serve(Some(Apart { questions, memory }), end);
+        settings.serve(Some(Apart { questions, memory, permitted }), end);
         let socket = Socket::new(socket)?;
         let mut half = Half::new(socket, channel);
         half.say(&FromHalf::Ready { confinement }, &Blob::default())?;

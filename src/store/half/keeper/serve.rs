@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::message::{FromKeeper, ToKeeper};
 use crate::model::Blob;
+use crate::store::directory;
 use crate::store::half::message::bounded;
 use crate::store::half::sandbox;
 use crate::store::half::serve::{extend, first, open, runtime};
@@ -43,10 +44,13 @@ pub fn serve(socket: OwnedFd) -> Result<(), Box<dyn Error>> {
     memory::heed_limits();
     name_unix_sockets();
     let root = Root::new(&settings);
-    let confinement = sandbox::enter(&settings, Task::Keep(at_end))?;
+    let (directory, permitted) = settings.directory().map_or((None, None), directory::permit);
+    let confinement = sandbox::enter(&settings, directory.as_ref(), Task::Keep(at_end))?;
+    // Its file system can be unmounted.
+    drop(directory);
     let served = LocalSet::new().block_on(&runtime, async {
         let (questions, asked) = unbounded_channel();
-        let keeper = Keeper::open(&settings, Apart { questions, memory });
+        let keeper = Keeper::open(&settings, Apart { questions, memory, permitted });
         let mut process = Process::new(Socket::new(socket)?);
         process.say(&FromKeeper::Ready { confinement })?;
         process.run(keeper, asked, root, at_end).await
