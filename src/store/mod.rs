@@ -54,6 +54,7 @@ mod memory;
 mod message;
 mod outage;
 mod pace;
+pub mod pem;
 mod question;
 mod removal;
 mod retry;

@@ -11,12 +11,13 @@ use nix::unistd::geteuid;
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateRevocationListDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::backend::SettingError;
+use super::pem::{NO_CERTIFICATE, NO_PEM, certificates, private_key};
 use super::secret::{self, Credential};
 use crate::trust::{self, Location, exposed};
 
@@ -172,13 +173,8 @@ impl ClientCertificate {
     ) -> Result<Arc<ClientConfig>, TlsFileError> {
         let wrong = |reason: &str| wrong(CERT, &self.cert, reason);
         let chain = certificates(&cert).map_err(wrong)?;
-        if chain.is_empty() {
-            return Err(wrong(NO_CERTIFICATE));
-        }
         let wrong_key = |reason: &str| TlsFileError { key: KEY, reason: reason.to_owned() };
-        let parsed = PrivateKeyDer::from_pem_slice(key.as_bytes());
-        let parsed =
-            parsed.map_err(|_| wrong_key("it has no private key in PEM that needs no passphrase"))?;
+        let parsed = private_key(&key).map_err(wrong_key)?;
         let config = config.with_client_auth_cert(chain, parsed).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 wrong_key("it is not the key of the certificate in tls.cert; give two that belong together")
@@ -207,13 +203,6 @@ impl Key {
             }
         }
     }
-}
-
-const NO_PEM: &str = "it is no PEM";
-const NO_CERTIFICATE: &str = "it has no certificate in PEM (-----BEGIN CERTIFICATE-----)";
-
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, &'static str> {
-    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|_| NO_PEM)
 }
 
 fn read(key: &'static str, path: &Path) -> Result<String, TlsFileError> {
