@@ -23,6 +23,6 @@ pub use journal::{
     Answer, Conflict, CorruptCommit, Database, Heads, Journal, JournalError, Page, ServerAddress, Size,
     Table, TargetError, has_password, open,
 };
-pub use keeper::{Comparison, Difference, Intruder, Keeper, PublishError, ReadError, SaveError, Saved};
+pub use keeper::{Comparison, Difference, Intruder, PublishError};
 pub use key::{Key, KeyError};
 pub use publisher::{KeeperSettings, Publisher, PublisherEvent, PublisherStatus, Round};

@@ -1,4 +1,5 @@
-//! A keeper: the nodes `{path}/data/{key}`, each with the newest commit of its key.
+//! A keeper: the nodes `{path}/data/{key}`, each with the newest commit of its key. (The keeper of the members
+//! of services, in [`crate::store`], is something else.)
 //!
 //! * [`connection`] is a keeper on a connection to its store.
 //! * [`verdict`] decides what is to be done about a node. It is pure.
@@ -10,8 +11,8 @@ mod settle;
 mod sweep;
 mod verdict;
 
-pub use connection::{Keeper, Saved};
-pub use error::{PublishError, ReadError, SaveError};
-pub use settle::{Fate, Head, Settled, newest};
+pub use connection::Keeper;
+pub use error::PublishError;
+pub use settle::{BATCH_BYTES, Fate, Head, Settled, newest};
 pub use sweep::{Comparison, Difference};
 pub use verdict::Intruder;

@@ -19,6 +19,9 @@ use crate::store::{Change, Changed, Seen};
 /// How often a key is tried that others change at the same time.
 const MAX_TRIES: usize = 16;
 
+/// About how many bytes of payloads are compared with the store together.
+pub const BATCH_BYTES: usize = 4 << 20;
+
 /// What became of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
@@ -49,6 +52,14 @@ impl Settled {
     pub fn corrupt(corrupt: &CorruptCommit) -> Self {
         let (key, journal) = (corrupt.key.clone(), Some(corrupt.version));
         Self { key, journal, store: None, intruder: None, fate: Fate::Failed(corrupt.to_string()) }
+    }
+
+    /// Whether something was done about it, or could not be done.
+    pub fn has_changed(&self) -> bool {
+        match self.fate {
+            Fate::Same | Fate::Differs => false,
+            Fate::Repaired | Fate::Failed(_) => true,
+        }
     }
 
     /// Whether the store had nothing or an older commit, and nobody else has written the node.

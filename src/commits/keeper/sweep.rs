@@ -1,10 +1,12 @@
 //! Going over all keys, a bounded part of them at a time.
 
+use futures_util::future::join;
+
 use super::connection::Keeper;
 use super::error::PublishError;
-use super::settle::{Fate, Head, Settled};
+use super::settle::{BATCH_BYTES, Fate, Head, Settled};
 use crate::commits::commit::FullCommit;
-use crate::commits::journal::{Journal, Page};
+use crate::commits::journal::{Heads, Journal, Page};
 use crate::commits::key::Key;
 use crate::store::Seen;
 use crate::value::commit::decode;
@@ -57,19 +59,27 @@ pub struct Sweep {
     /// in the journal before it is in the store, so what is not met is nobody's.
     names: Vec<String>,
     met: Vec<bool>,
-    after: Option<Key>,
-    is_at_end: bool,
+    /// The heads that are compared next. They are read while those before are compared, so that the database
+    /// and the store work at the same time. What is saved meanwhile is found all the same: see
+    /// [`settle`](super::settle). `None` at the end.
+    next: Option<Heads>,
     comparison: Comparison,
 }
 
 impl Keeper {
     /// Begins to go over all keys.
-    pub async fn sweep(&self, repairs: bool) -> Result<Sweep, PublishError> {
+    pub async fn sweep(&self, journal: &dyn Journal, repairs: bool) -> Result<Sweep, PublishError> {
         let mut names = self.names().await?;
         names.sort_unstable();
         let met = vec![false; names.len()];
-        Ok(Sweep { repairs, names, met, after: None, is_at_end: false, comparison: Comparison::default() })
+        let next = Some(journal.heads(&page(None)).await?);
+        Ok(Sweep { repairs, names, met, next, comparison: Comparison::default() })
     }
+}
+
+/// The heads after this key that are looked at together.
+fn page(after: Option<Key>) -> Page {
+    Page { after, limit: PAGE, bytes: BATCH_BYTES, with_removed: true, with_payloads: true }
 }
 
 impl Sweep {
@@ -80,11 +90,7 @@ impl Sweep {
         journal: &dyn Journal,
         note: &mut dyn FnMut(&Settled),
     ) -> Result<bool, PublishError> {
-        if self.is_at_end {
-            return Ok(false);
-        }
-        let page = Page { after: self.after.clone(), limit: PAGE, with_removed: true, with_payloads: true };
-        let found = journal.heads(&page).await?;
+        let Some(found) = self.next.take() else { return Ok(false) };
         let keys = found.commits.iter().map(|commit| &commit.header.key);
         for key in keys.chain(found.corrupt.iter().map(|corrupt| &corrupt.key)) {
             if let Ok(index) = self.names.binary_search(key) {
@@ -96,15 +102,22 @@ impl Sweep {
         }
         let head = |commit: FullCommit| Key::parse(&commit.header.key).ok().map(|key| Head { key, commit });
         let heads: Vec<Head> = found.commits.into_iter().filter_map(head).collect();
-        self.after = heads.last().map(|head| head.key.clone()).or(self.after.take());
-        let goes_on = found.has_more && !heads.is_empty();
+        let last = heads.last().map(|head| head.key.clone()).filter(|_| found.has_more);
         let comparison = &mut self.comparison;
-        keeper.settle(journal, heads, self.repairs, &mut |settled| comparison.add(settled, note)).await?;
-        if !goes_on {
-            self.is_at_end = true;
+        let mut add = |settled| comparison.add(settled, note);
+        let read_on = async {
+            match last {
+                Some(last) => journal.heads(&page(Some(last))).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (settled, next) = join(keeper.settle(journal, heads, self.repairs, &mut add), read_on).await;
+        settled?;
+        self.next = next?;
+        if self.next.is_none() {
             self.look_at_strangers(keeper).await?;
         }
-        Ok(goes_on)
+        Ok(self.next.is_some())
     }
 
     /// Adds the nodes of which the journal knows nothing. They are never removed: perhaps the journal is the

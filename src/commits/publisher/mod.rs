@@ -7,19 +7,23 @@
 //!  election, clock ─┘                       └▶ events, status
 //! ```
 //!
-//! * [`run`] is the loop. A connection to a store stays on one thread, so the publisher has one of its own.
+//! * [`run`] is its life. A connection to a store stays on one thread, so the publisher has one of its own.
+//! * [`work`] publishes what waits, and a [`round`] goes over all keys. [`notes`] takes in what came of that.
 //! * [`waiting`] has the keys that were saved, [`troubles`] those that cannot be published, and [`pause`]
 //!   says when all keys are gone over again; all of them are pure.
 //! * [`settings`] is what it is told, and [`event`] and [`status`] are what it tells.
 
 mod event;
+mod notes;
 mod order;
 mod pause;
+mod round;
 mod run;
 mod settings;
 mod status;
 mod troubles;
 mod waiting;
+mod work;
 
 use std::sync::Arc;
 use std::thread;

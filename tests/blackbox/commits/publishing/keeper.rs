@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use twitcher::commits::{Keeper, PublisherEvent, SaveError, Saved, encode};
+use twitcher::commits::{PublisherEvent, encode};
 use twitcher::model::NodePath;
 use twitcher::store::{Client, ReadNode};
 
-use super::{Diary, NEVER, PATH, commit, key, node, published, removal, store, wait_until_published};
+use super::{Diary, NEVER, commit, key, node, published, removal, store, wait_until_published};
 use crate::harness::{Sandbox, kazoo, on_every_store, wait_until};
 
 fn read(diary: &Diary, sandbox: &Sandbox, key: &str) -> ReadNode {
@@ -168,35 +168,6 @@ fn the_leader_goes_over_all_keys_again_and_again(sandbox: &Sandbox) {
     }
     assert_eq!(publisher.has_told(|event| matches!(event, PublisherEvent::Strangers { .. })), 1);
     assert_eq!(sandbox.nodes.get(&node("stranger")).as_deref(), Some(&b"x"[..]));
-}
-
-// FORMATS: "a higher version replaces with the expected stat version; an identical commit is no change; the
-// same or a lower version with other content is a concurrent-commit error; a corrupt node is overwritten"
-on_every_store!(a_keeper_without_a_journal_saves_only_higher_versions);
-fn a_keeper_without_a_journal_saves_only_higher_versions(sandbox: &Sandbox) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let settings = store(&sandbox.nodes.url(), Duration::from_secs(10));
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let keeper = Keeper::connect(&settings, &NodePath::parse(PATH).unwrap()).await.unwrap();
-        let name = key("foo");
-        assert_eq!((keeper.keys().await.unwrap(), keeper.get(&name).await.unwrap()), (vec![], None));
-        assert_eq!(keeper.save(&commit("foo", 2, "b")).await.unwrap(), Saved::Done);
-        assert_eq!(keeper.save(&commit("foo", 2, "b")).await.unwrap(), Saved::Same);
-        for refused in [commit("foo", 2, "B"), commit("foo", 1, "a")] {
-            let error = keeper.save(&refused).await.unwrap_err();
-            assert!(matches!(error, SaveError::Concurrent { found: 2, .. }), "{error}");
-        }
-        assert_eq!(keeper.save(&commit("foo", 9, "c")).await.unwrap(), Saved::Done);
-        assert_eq!(keeper.get(&name).await.unwrap(), Some(commit("foo", 9, "c")));
-        sandbox.nodes.set(&node("bar"), "corrupt");
-        assert!(keeper.get(&key("bar")).await.is_err());
-        assert_eq!(keeper.save(&commit("bar", 1, "c")).await.unwrap(), Saved::Done);
-        assert_eq!(keeper.keys().await.unwrap(), [key("bar"), name.clone()]);
-        assert_eq!(keeper.save(&removal("foo", 10)).await.unwrap(), Saved::Done);
-        assert_eq!(keeper.save(&removal("foo", 10)).await.unwrap(), Saved::Same);
-        assert_eq!(keeper.keys().await.unwrap(), [key("bar")]);
-        keeper.close().await;
-    });
 }
 
 #[test]
