@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use data_encoding::BASE64;
-use futures_util::stream;
-use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
-use hyper::body::{Body as HttpBody, Frame};
+use hyper::body::Body as HttpBody;
 use hyper::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Request, StatusCode};
 use serde::Serialize;
@@ -14,18 +10,21 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::access::{Denied, Who};
+use super::body::{self, BodyError, size};
+use super::listing::{self, ListError};
+use super::memory::{Busy, FREE, Share};
 use super::namespace::{Draft, Namespace, Saved};
-use super::reply::{Body, Reply, json, payload, streamed_json, text, unavailable, with_commit};
-use super::route::{ListOptions, Read, Save, boolean};
-use crate::commits::{Conflict, FullCommit, Heads, JournalError, Key, Page};
+use super::reply::{Reply, busy, json, payload, text, unavailable, with_commit};
+use super::route::{Read, Save, boolean};
+use crate::commits::{Conflict, FullCommit, JournalError, Key};
 use crate::model::Commit;
 use crate::settings::Right;
 
 /// The longest time, in bytes: nanoseconds, an offset, and more than anybody needs.
 const MAX_TIME: usize = 64;
 
-/// How many heads are read from the journal at once.
-const PAGE: usize = 1000;
+/// What the header of a commit takes at most, as a row and as JSON.
+const HEADER: usize = 3 * (2 * Commit::MAX_AUTHOR + Commit::MAX_COMMENT);
 
 /// Why a request is not answered as it was asked.
 pub enum Problem {
@@ -33,6 +32,7 @@ pub enum Problem {
     Malformed(String),
     NotFound,
     TooLarge,
+    Busy(Busy),
     Unavailable(JournalError),
 }
 
@@ -45,6 +45,31 @@ impl From<Denied> for Problem {
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
         Self::Unavailable(error)
+    }
+}
+
+impl From<Busy> for Problem {
+    fn from(busy: Busy) -> Self {
+        Self::Busy(busy)
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::TooLarge,
+            BodyError::Busy(busy) => Self::Busy(busy),
+            BodyError::Broken(why) => Self::Malformed(format!("Malformed input: {why}")),
+        }
+    }
+}
+
+impl From<ListError> for Problem {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Busy(busy) => Self::Busy(busy),
+            ListError::Journal(error) => Self::Unavailable(error),
+        }
     }
 }
 
@@ -63,31 +88,46 @@ impl Problem {
                 let why = format_args!("Payload too large: {} bytes is the most", Commit::MAX_PAYLOAD);
                 text(StatusCode::PAYLOAD_TOO_LARGE, why)
             }
+            Self::Busy(why) => busy(why),
             Self::Unavailable(error) => unavailable(&error),
         }
     }
 }
 
 /// Reads what is asked for.
-pub async fn read(namespace: &Namespace, read: Read, who: Who<'_>) -> Result<Reply, Problem> {
+pub async fn read(
+    namespace: &Namespace,
+    read: Read,
+    who: Who<'_>,
+    share: &Arc<Share>,
+) -> Result<Reply, Problem> {
     who.require(&namespace.name, Right::Read)?;
     match read {
-        Read::List(options) => list(namespace, options).await,
+        Read::List(options) => Ok(listing::send(Arc::clone(&namespace.journal), options, share).await?),
         Read::Payload { key, version } => {
-            let commit = commit(namespace, &key, version).await?;
-            Ok(with_commit(payload(commit.payload), &commit.header))
+            let make = || async {
+                let commit = commit(namespace, &key, version).await?;
+                Ok(with_commit(payload(commit.payload), &commit.header))
+            };
+            share.make(Commit::MAX_PAYLOAD, make, size).await
         }
         Read::Meta { key, version } => {
-            let FullCommit { header, .. } = commit(namespace, &key, version).await?;
-            Ok(with_commit(json(StatusCode::OK, &header), &header))
+            let make = || async {
+                let FullCommit { header, .. } = commit(namespace, &key, version).await?;
+                Ok(with_commit(json(StatusCode::OK, &header), &header))
+            };
+            share.make(Commit::MAX_PAYLOAD, make, size).await
         }
         Read::Log { key, before, limit } => {
-            let log = namespace.journal.log(&key, before, limit).await?;
-            // No commit before the first one is no missing key.
-            if log.is_empty() && before.is_none() {
-                return Err(Problem::NotFound);
-            }
-            Ok(json(StatusCode::OK, &log))
+            let make = || async {
+                let log = namespace.journal.log(&key, before, limit).await?;
+                // No commit before the first one is no missing key.
+                if log.is_empty() && before.is_none() {
+                    return Err(Problem::NotFound);
+                }
+                Ok(json(StatusCode::OK, &log))
+            };
+            share.make(limit * HEADER, make, size).await
         }
     }
 }
@@ -96,109 +136,34 @@ async fn commit(namespace: &Namespace, key: &Key, version: Option<i64>) -> Resul
     namespace.journal.commit(key, version).await?.ok_or(Problem::NotFound)
 }
 
-/// One key of the list.
-#[derive(Serialize)]
-struct Listed<'a> {
-    #[serde(flatten)]
-    header: &'a Commit,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload_utf8: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload_base64: Option<String>,
-}
-
-/// Where a list stands that is being sent.
-struct Listing {
-    page: Page,
-    options: ListOptions,
-    /// What is sent next, and whether it is the last part.
-    heads: Heads,
-    is_first: bool,
-}
-
-/// Sends the heads in parts, so that the list can be longer than the memory.
-async fn list(namespace: &Namespace, options: ListOptions) -> Result<Reply, Problem> {
-    let with_payloads = options.payload_utf8 || options.payload_base64;
-    let page = Page { after: None, limit: PAGE, with_removed: options.all, with_payloads };
-    let journal = Arc::clone(&namespace.journal);
-    let heads = journal.heads(&page).await?;
-    let listing = Some(Listing { page, options, heads, is_first: true });
-    let parts = stream::unfold(listing, move |listing| {
-        let journal = Arc::clone(&journal);
-        async move {
-            let Listing { mut page, options, heads, is_first } = listing?;
-            let part = Frame::data(Bytes::from(part(&heads, options, is_first)));
-            let last = heads.commits.last().and_then(|head| Key::parse(&head.header.key).ok());
-            let next = match last.filter(|_| heads.has_more) {
-                None => None,
-                Some(last) => {
-                    page.after = Some(last);
-                    match journal.heads(&page).await {
-                        Ok(heads) => Some(Listing { page, options, heads, is_first: false }),
-                        Err(error) => return Some((Err(error), None)),
-                    }
-                }
-            };
-            Some((Ok(part), next))
-        }
-    });
-    let body: Body = StreamBody::new(parts).boxed_unsync();
-    Ok(streamed_json(body))
-}
-
-/// Returns a part of the object that is the list.
-fn part(heads: &Heads, options: ListOptions, is_first: bool) -> String {
-    let mut text = String::from(if is_first { "{" } else { "" });
-    for (index, head) in heads.commits.iter().enumerate() {
-        if index > 0 || !is_first {
-            text.push(',');
-        }
-        let listed = Listed {
-            header: &head.header,
-            payload_utf8: options.payload_utf8.then(|| String::from_utf8_lossy(&head.payload).into_owned()),
-            payload_base64: options.payload_base64.then(|| BASE64.encode(&head.payload)),
-        };
-        text.push_str(&as_json(&head.header.key));
-        text.push(':');
-        text.push_str(&as_json(&listed));
-    }
-    if !heads.has_more {
-        text.push_str("}\r\n");
-    }
-    text
-}
-
-fn as_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| unreachable!("all keys are texts"))
-}
-
 /// Saves what the request has, if the client may.
 pub async fn save<B>(
     namespace: &Namespace,
     Save { key, version }: Save,
     who: Who<'_>,
     request: Request<B>,
+    share: &Arc<Share>,
 ) -> Result<Reply, Problem>
 where
-    B: HttpBody,
+    B: HttpBody + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     who.require(&namespace.name, Right::Write)?;
     let (parts, body) = request.into_parts();
     let headers = SaveHeaders::read(&parts.headers, &key, version)?;
     let author = author(headers.author, namespace, who)?;
-    let payload = match Limited::new(body, Commit::MAX_PAYLOAD).collect().await {
-        Ok(collected) => collected.to_bytes().to_vec(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(Problem::TooLarge),
-        Err(error) => return Err(Problem::Malformed(format!("Malformed input: {error}"))),
-    };
+    let payload = body::read(body, Commit::MAX_PAYLOAD, share).await?;
+    if namespace.validator.is_some() && !headers.empty {
+        // It gets a copy, and the old payload.
+        share.resize(FREE + 2 * payload.len() + Commit::MAX_PAYLOAD).await?;
+    }
     if headers.empty && !payload.is_empty() {
         return Err(Problem::Malformed("Empty payload required with X-Rainer-Empty".into()));
     }
     let provided = (key.to_string(), version);
     let SaveHeaders { comment, mtime, empty, .. } = headers;
     let draft = Draft { key, version, author, comment, mtime, empty, payload };
-    Ok(match namespace.save(draft).await? {
+    Ok(match namespace.save(draft, share).await? {
         Saved::Kept(header) => with_commit(json(StatusCode::OK, &header), &header),
         Saved::Conflict(conflict) => conflict_reply(&provided.0, provided.1, conflict),
         Saved::Refused(refusal) => text(StatusCode::UNPROCESSABLE_ENTITY, refusal),

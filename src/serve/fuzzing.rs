@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::access::Access;
+use super::memory::Memory;
 use super::namespace::Namespace;
 use super::server::{Server, serve_connection};
 use crate::commits::{Database, Journal};
@@ -37,7 +38,7 @@ impl FuzzedServer {
         };
         let namespaces = journals.into_iter().map(namespace).collect();
         let access = Access::new(&settings).map_err(|error| error.to_string())?;
-        Ok(Self(Arc::new(Server { namespaces, access, is_secure: false })))
+        Ok(Self(Arc::new(Server { namespaces, access, memory: Memory::default(), is_secure: false })))
     }
 
     /// Begins a session. Returns its cookie, or `None` if no user has this token.
@@ -48,6 +49,6 @@ impl FuzzedServer {
 
     /// Answers the one request of a connection.
     pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        serve_connection(Arc::clone(&self.0), stream, Arc::default()).await;
+        serve_connection(Arc::clone(&self.0), stream, Arc::default(), Arc::default()).await;
     }
 }

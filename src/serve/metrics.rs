@@ -26,7 +26,7 @@ pub async fn healthy(namespaces: &BTreeMap<String, Namespace>) -> Reply {
 
 /// Reads next to nothing of a journal.
 async fn probe(namespace: &Namespace) -> Result<(), JournalError> {
-    let page = Page { after: None::<Key>, limit: 1, with_removed: true, with_payloads: false };
+    let page = Page { after: None::<Key>, limit: 1, bytes: 0, with_removed: true, with_payloads: false };
     namespace.journal.heads(&page).await.map(drop)
 }
 

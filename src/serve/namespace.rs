@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use super::memory::Share;
 use super::validate::{Candidate, Refusal, Validator};
 use crate::commits::{Conflict, FullCommit, Journal, JournalError, Key, Publisher};
 use crate::model::Commit;
@@ -68,18 +69,21 @@ impl SaveCounts {
 
 impl Namespace {
     /// Keeps a draft in the journal, and has it published. Once this has returned [`Saved::Kept`], the commit
-    /// is on the disk. If this is dropped after the journal was asked, the commit is published all the same.
-    pub async fn save(&self, draft: Draft) -> Result<Saved, JournalError> {
+    /// is on the disk. If this is dropped after the journal was asked, the commit is published all the same, and the request keeps
+    /// its share until then.
+    pub async fn save(&self, draft: Draft, share: &Arc<Share>) -> Result<Saved, JournalError> {
         let counts = Arc::clone(&self.counts);
         if let Some(refused) = self.check(&draft).await.transpose() {
             counts.note(&refused);
             return refused;
         }
         let (journal, publication) = (Arc::clone(&self.journal), self.publication.clone());
+        let share = Arc::clone(share);
         // The client may leave, or lose its place to another one, between the save and the publishing.
         let kept = tokio::spawn(async move {
             let kept = keep(&*journal, publication.as_deref(), draft).await;
             counts.note(&kept);
+            drop(share);
             kept
         });
         kept.await.unwrap_or_else(|error| Err(JournalError::Unavailable(error.to_string())))
@@ -132,6 +136,7 @@ mod tests {
 
     use tokio::sync::Notify;
 
+    use super::super::memory::Memory;
     use super::*;
     use crate::commits::{Answer, Heads, Page, Size};
 
@@ -187,9 +192,10 @@ mod tests {
             empty: false,
             payload: Vec::new(),
         };
+        let share = Memory::default().share(false, Arc::default());
         tokio::select! {
             biased;
-            _ = namespace.save(draft) => unreachable!("the journal has not kept it"),
+            _ = namespace.save(draft, &share) => unreachable!("the journal has not kept it"),
             () = journal.is_asked.notified() => {}
         }
         journal.may_keep.notify_one();

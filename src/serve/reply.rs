@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::memory::Busy;
 use crate::commits::JournalError;
 use crate::model::Commit;
 
@@ -17,6 +18,9 @@ pub type Body = UnsyncBoxBody<Bytes, JournalError>;
 pub type Reply = Response<Body>;
 
 const TEXT: &str = "text/plain; charset=UTF-8";
+/// When a client may ask again that there was no memory for, in seconds: slow clients are dropped by then.
+const RETRY_AFTER: &str = "2";
+
 const JSON: &str = "application/json; charset=UTF-8";
 
 pub fn full(bytes: impl Into<Bytes>) -> Body {
@@ -44,11 +48,15 @@ pub fn text(status: StatusCode, text: impl Display) -> Reply {
     reply(status, TEXT, full(text.to_string()))
 }
 
+pub fn as_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| unreachable!("all keys are texts"))
+}
+
 /// JSON, which ends in `\r\n` as Rainer's does.
 pub fn json(status: StatusCode, value: &impl serde::Serialize) -> Reply {
-    let mut bytes = serde_json::to_vec(value).unwrap_or_else(|_| unreachable!("all keys are texts"));
-    bytes.extend(b"\r\n");
-    reply(status, JSON, full(bytes))
+    let mut text = as_json(value);
+    text.push_str("\r\n");
+    reply(status, JSON, full(text))
 }
 
 pub fn streamed_json(body: Body) -> Reply {
@@ -69,6 +77,13 @@ pub fn unavailable(error: &JournalError) -> Reply {
             text(StatusCode::SERVICE_UNAVAILABLE, format_args!("Journal is not available: {error}"))
         }
     }
+}
+
+/// The reply while there is no memory for one.
+pub fn busy(busy: Busy) -> Reply {
+    let mut reply = text(StatusCode::SERVICE_UNAVAILABLE, format_args!("Busy: {busy}"));
+    reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+    reply
 }
 
 /// Adds Rainer's headers of a commit.

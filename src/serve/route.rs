@@ -17,24 +17,12 @@ const READ_OR_POST: &str = "GET, HEAD, POST";
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Reads the commits of a namespace.
-    Read {
+    Public(Public),
+    /// The commits of a namespace.
+    Commits {
         namespace: String,
-        read: Read,
+        asked: Asked,
     },
-    /// Saves a version of a key of a namespace.
-    Save {
-        namespace: String,
-        save: Save,
-    },
-    /// Compares the journal of a namespace with its keeper; repairs what differs if `repair`.
-    Published {
-        namespace: String,
-        repair: bool,
-    },
-    Healthy,
-    Metrics,
-    OpenApi,
     /// A part of the page for people: the decoded segments of the path behind `/-/`, none for `/`.
     Page {
         segments: Vec<String>,
@@ -43,6 +31,25 @@ pub enum Route {
     /// A form of the page.
     Form {
         segments: Vec<String>,
+    },
+}
+
+/// What needs no user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Public {
+    Healthy,
+    Metrics,
+    OpenApi,
+}
+
+/// What is asked of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Read(Read),
+    Save(Save),
+    /// Compares the journal with its keeper; repairs what differs if `repair`.
+    Compare {
+        repair: bool,
     },
 }
 
@@ -105,13 +112,11 @@ pub fn route(
         [] if is_read(method) => Ok(Route::Page { segments: Vec::new(), query }),
         [] => Err(RouteError::Method(READ_ONLY)),
         [namespace, below @ ..] if is_namespace(namespace) => {
-            let namespace = (*namespace).to_owned();
-            match (method, below) {
-                (&Method::POST, [key, version]) if *version != "meta" => {
-                    Ok(Route::Save { namespace, save: save(key, version)? })
-                }
-                _ => Ok(Route::Read { namespace, read: read(method, below, &query)? }),
-            }
+            let asked = match (method, below) {
+                (&Method::POST, [key, version]) if *version != "meta" => Asked::Save(save(key, version)?),
+                _ => Asked::Read(read(method, below, &query)?),
+            };
+            Ok(Route::Commits { namespace: (*namespace).to_owned(), asked })
         }
         _ => Err(RouteError::NotFound),
     }
@@ -125,16 +130,17 @@ fn our_route(
 ) -> Result<Route, RouteError> {
     let read_only = |route| if is_read(method) { Ok(route) } else { Err(RouteError::Method(READ_ONLY)) };
     match segments {
-        ["healthy"] => read_only(Route::Healthy),
-        ["metrics"] => read_only(Route::Metrics),
-        ["openapi.json"] => read_only(Route::OpenApi),
-        ["published", namespace] if is_namespace(namespace) => match method {
-            _ if is_read(method) => {
-                Ok(Route::Published { namespace: (*namespace).to_owned(), repair: false })
-            }
-            &Method::POST => Ok(Route::Published { namespace: (*namespace).to_owned(), repair: true }),
-            _ => Err(RouteError::Method(READ_OR_POST)),
-        },
+        ["healthy"] => read_only(Route::Public(Public::Healthy)),
+        ["metrics"] => read_only(Route::Public(Public::Metrics)),
+        ["openapi.json"] => read_only(Route::Public(Public::OpenApi)),
+        ["published", namespace] if is_namespace(namespace) => {
+            let repair = match method {
+                _ if is_read(method) => false,
+                &Method::POST => true,
+                _ => return Err(RouteError::Method(READ_OR_POST)),
+            };
+            Ok(Route::Commits { namespace: (*namespace).to_owned(), asked: Asked::Compare { repair } })
+        }
         ["published", ..] => Err(RouteError::NotFound),
         _ => {
             let segments = segments.iter().map(|segment| (*segment).to_owned()).collect();
@@ -251,7 +257,11 @@ mod tests {
     }
 
     fn of_diary(read: Read) -> Result<Route, RouteError> {
-        Ok(Route::Read { namespace: "diary".into(), read })
+        asked_of_diary(Asked::Read(read))
+    }
+
+    fn asked_of_diary(asked: Asked) -> Result<Route, RouteError> {
+        Ok(Route::Commits { namespace: "diary".into(), asked })
     }
 
     fn key(name: &str) -> Key {
@@ -276,7 +286,7 @@ mod tests {
         let log = Read::Log { key: key("foo"), before: Some(7), limit: 3 };
         assert_eq!(get("/diary/foo/-/log?before=7&limit=3"), of_diary(log));
         let save = Save { key: key("meta"), version: 2 };
-        assert_eq!(ask(&Method::POST, "/diary/meta/2"), Ok(Route::Save { namespace: "diary".into(), save }));
+        assert_eq!(ask(&Method::POST, "/diary/meta/2"), asked_of_diary(Asked::Save(save)));
         assert_eq!(get("/diary/-"), of_diary(Read::Payload { key: key("-"), version: None }));
     }
 
@@ -315,15 +325,15 @@ mod tests {
 
     #[test]
     fn what_is_no_mount_is_ours() {
-        assert_eq!(get("/-/healthy"), Ok(Route::Healthy));
-        assert_eq!(get("/-/metrics/"), Ok(Route::Metrics));
+        assert_eq!(get("/-/healthy"), Ok(Route::Public(Public::Healthy)));
+        assert_eq!(get("/-/metrics/"), Ok(Route::Public(Public::Metrics)));
         assert_eq!(get("/"), Ok(Route::Page { segments: vec![], query: vec![] }));
         let query = vec![("q".to_owned(), "a b".to_owned())];
         assert_eq!(
             get("/-/keys/diary?q=a+b"),
             Ok(Route::Page { segments: vec!["keys".into(), "diary".into()], query })
         );
-        let published = |repair| Ok(Route::Published { namespace: "diary".into(), repair });
+        let published = |repair| asked_of_diary(Asked::Compare { repair });
         assert_eq!(get("/-/published/diary"), published(false));
         assert_eq!(ask(&Method::POST, "/-/published/diary"), published(true));
         assert_eq!(get("/-/published/other"), Err(RouteError::NotFound));

@@ -9,21 +9,25 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::access::{Access, AccessError};
+use super::access::{Access, AccessError, Denied, Who};
 use super::api::{self, Problem};
+use super::body::with_share;
+use super::memory::{self, Memory, Share};
 use super::namespace::{Namespace, Publication};
 use super::page::{self, Site};
-use super::reply::{Reply, full, reply, text};
-use super::route::{Route, RouteError, route};
+use super::reply::{Reply, busy, full, reply, text};
+use super::route::{Asked, Public, Route, RouteError, route};
 use super::systemd::Systemd;
 use super::validate::Validator;
 use super::{left_behind, metrics, published, tls};
@@ -38,13 +42,12 @@ use crate::settings::{KeeperPlace, Listen, NamespaceSettings, ServeSettings};
 use crate::sys::DescriptorShares;
 use crate::text::printable;
 
-/// How many connections are served at once at most. Each has some 50 KiB, and what it sends and is sent: a
-/// payload of 1 MiB, a form of 4 MiB, a part of a list with payloads. Where descriptors are few, there are
-/// fewer connections; see [`DescriptorShares`].
+/// How many connections are served at once at most. Each has some 50 KiB, and what [`memory`] lets it have.
+/// Where descriptors are few, there are fewer connections; see [`DescriptorShares`].
 const MAX_CONNECTIONS: u64 = 256;
 
 /// A client that says nothing makes room for another sooner than one that waits for its reply.
-const GRACE: Grace = Grace { request: Duration::from_millis(500), reply: Duration::from_secs(2) };
+const GRACE: Grace = Grace { request: Duration::from_millis(500), reply: memory::GRACE };
 
 /// How long a client may take to send the head of its request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -84,6 +87,7 @@ pub enum ServeError {
 pub struct Server {
     pub namespaces: BTreeMap<String, Namespace>,
     pub access: Access,
+    pub memory: Memory,
     /// Whether clients speak TLS.
     pub is_secure: bool,
 }
@@ -107,11 +111,11 @@ impl Server {
             };
             namespaces.insert(name.clone(), namespace);
         }
-        Ok(Self { namespaces, access, is_secure: settings.tls.is_some() })
+        Ok(Self { namespaces, access, memory: Memory::default(), is_secure: settings.tls.is_some() })
     }
 
-    /// Answers a request.
-    async fn answer(&self, request: Request<Incoming>) -> Reply {
+    /// Answers a request. `leave` ends its connection.
+    async fn answer(&self, request: Request<Incoming>, leave: Arc<Notify>) -> Reply {
         let uri = request.uri();
         let found =
             route(request.method(), uri.path(), uri.query(), |name| self.namespaces.contains_key(name));
@@ -119,40 +123,58 @@ impl Server {
             Ok(route) => route,
             Err(error) => return refusal(&error),
         };
-        // What watches the server is no user, and learns nothing of what it keeps.
-        match route {
-            Route::Healthy => return metrics::healthy(&self.namespaces).await,
-            Route::Metrics => return metrics::metrics(&self.namespaces).await,
-            Route::OpenApi => return openapi(),
-            _ => {}
-        }
         let who = self.access.who(request.method(), request.headers());
+        let share = self.memory.share(who.is_err(), leave);
         let site = Site { namespaces: &self.namespaces, access: &self.access, is_secure: self.is_secure };
-        match &route {
-            Route::Page { segments, query } => {
-                return page::show(site, who, segments, query, &request).await;
+        let reply = match route {
+            // What watches the server is no user, and learns nothing of what it keeps.
+            Route::Public(public) => return self.tell(public).await,
+            Route::Commits { namespace, asked } => {
+                self.answer_about(&namespace, asked, who, request, &share).await
             }
-            Route::Form { segments } => return page::take(site, who, segments, request).await,
-            _ => {}
+            Route::Page { segments, query } => {
+                page::show(site, who, &segments, &query, &request, &share).await
+            }
+            Route::Form { segments } => page::take(site, who, &segments, request, &share).await,
+        };
+        // A list is kept in parts, and asks for each of them.
+        if let Some(bytes) = reply.body().size_hint().exact() {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            if let Err(why) = share.resize(bytes).await {
+                return busy(why);
+            }
         }
+        with_share(reply, share)
+    }
+
+    async fn tell(&self, public: Public) -> Reply {
+        match public {
+            Public::Healthy => metrics::healthy(&self.namespaces).await,
+            Public::Metrics => metrics::metrics(&self.namespaces).await,
+            Public::OpenApi => openapi(),
+        }
+    }
+
+    /// Answers what is asked of the commits of a namespace.
+    async fn answer_about(
+        &self,
+        namespace: &str,
+        asked: Asked,
+        who: Result<Who<'_>, Denied>,
+        request: Request<Incoming>,
+        share: &Arc<Share>,
+    ) -> Reply {
         let who = match who {
             Ok(who) => who,
             Err(denied) => return page::denied(denied, &request),
         };
-        let answered = match route {
-            Route::Read { namespace, read } => match self.namespaces.get(&namespace) {
-                Some(namespace) => api::read(namespace, read, who).await,
-                None => return refusal(&RouteError::NotFound),
-            },
-            Route::Save { namespace, save } => match self.namespaces.get(&namespace) {
-                Some(namespace) => api::save(namespace, save, who, request).await,
-                None => return refusal(&RouteError::NotFound),
-            },
-            Route::Published { namespace, repair } => match self.namespaces.get(&namespace) {
-                Some(namespace) => published::answer(namespace, repair, who).await,
-                None => return refusal(&RouteError::NotFound),
-            },
-            _ => return refusal(&RouteError::NotFound),
+        let Some(namespace) = self.namespaces.get(namespace) else {
+            return refusal(&RouteError::NotFound);
+        };
+        let answered = match asked {
+            Asked::Read(read) => api::read(namespace, read, who, share).await,
+            Asked::Save(save) => api::save(namespace, save, who, request, share).await,
+            Asked::Compare { repair } => published::answer(namespace, repair, who).await,
         };
         answered.unwrap_or_else(Problem::reply)
     }
@@ -318,30 +340,41 @@ async fn converse(
     acceptor: Option<TlsAcceptor>,
     has_requested: Arc<AtomicBool>,
 ) {
+    let leave = Arc::<Notify>::default();
     let conversation = async {
+        let leave = Arc::clone(&leave);
         match (stream, acceptor) {
             (Stream::Tcp(stream), Some(acceptor)) => {
                 // A client that does not speak TLS sees it, and nobody else is concerned.
                 if let Ok(stream) = acceptor.accept(stream).await {
-                    serve_connection(server, stream, has_requested).await;
+                    serve_connection(server, stream, has_requested, leave).await;
                 }
             }
-            (Stream::Tcp(stream), None) => serve_connection(server, stream, has_requested).await,
-            (Stream::Unix(stream), _) => serve_connection(server, stream, has_requested).await,
+            (Stream::Tcp(stream), None) => serve_connection(server, stream, has_requested, leave).await,
+            (Stream::Unix(stream), _) => serve_connection(server, stream, has_requested, leave).await,
         }
     };
-    let _ = timeout(DEADLINE, conversation).await;
+    tokio::select! {
+        _ = timeout(DEADLINE, conversation) => {}
+        // Others wait for the memory that it keeps.
+        () = leave.notified() => {}
+    }
 }
 
-/// Answers the one request of a connection.
-pub async fn serve_connection<S>(server: Arc<Server>, stream: S, has_requested: Arc<AtomicBool>)
-where
+/// Answers the one request of a connection. Notifies `leave` when it is to end, because others wait for the
+/// memory that it keeps.
+pub async fn serve_connection<S>(
+    server: Arc<Server>,
+    stream: S,
+    has_requested: Arc<AtomicBool>,
+    leave: Arc<Notify>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let head = HeadLimits { deadline: HEAD_DEADLINE, bytes: MAX_HEAD_BYTES };
     let answer = |request| {
-        let server = Arc::clone(&server);
-        async move { server.answer(request).await }
+        let (server, leave) = (Arc::clone(&server), Arc::clone(&leave));
+        async move { server.answer(request, leave).await }
     };
     answer_one(stream, head, has_requested, answer).await;
 }

@@ -39,8 +39,11 @@ pub trait Journal: Send + Sync {
 pub struct Page {
     /// Only keys after this one.
     pub after: Option<Key>,
-    /// So many at most, and not much more than [`PAGE_BYTES`] of payload; at least one if there is one.
+    /// So many at most; at least one if there is one.
     pub limit: usize,
+    /// The page ends with the payload that goes beyond so many bytes. A payload that is
+    /// saved here has 1 MiB at most.
+    pub bytes: usize,
     /// Also the keys that were removed.
     pub with_removed: bool,
     /// Otherwise the payloads are left empty.
@@ -56,9 +59,6 @@ pub struct Heads {
     /// Whether there may be more after the last of them. Then there is a last one.
     pub has_more: bool,
 }
-
-/// A page of heads ends with the payload that goes beyond so many bytes. A payload has 1 MiB at most.
-pub const PAGE_BYTES: usize = 4 << 20;
 
 /// A commit was not kept, because its version is not the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub use address::{ServerAddress, ServerKind, has_password};
 pub use error::{CorruptCommit, JournalError};
-pub use interface::{Answer, Conflict, Heads, Journal, PAGE_BYTES, Page, Size};
+pub use interface::{Answer, Conflict, Heads, Journal, Page, Size};
 pub use target::{Database, Table, TargetError};
 
 use mysql::MySqlSession;

@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream as Encrypted;
 
 use super::address::{Encryption, Place, ServerAddress};
 use super::error::{CorruptCommit, JournalError, unavailable};
-use super::interface::{Conflict, Heads, PAGE_BYTES, Page, Size};
+use super::interface::{Conflict, Heads, Page, Size};
 use super::remote::{MAX_TRIES, Session};
 use super::schema::{Act, Found as FoundTable, PROGRAM, gone, judge};
 use super::statements::Statements;
@@ -74,7 +74,7 @@ impl Session for PostgresSession {
         // Every key is after the empty text.
         let mut after = page.after.as_ref().map_or("", Key::as_str).to_owned();
         let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-        let most = i64::try_from(PAGE_BYTES).unwrap_or(i64::MAX);
+        let most = i64::try_from(page.bytes).unwrap_or(i64::MAX);
         let mut found = Found::default();
         loop {
             let arguments: [Argument<'_>; 5] = [
@@ -90,7 +90,7 @@ impl Session for PostgresSession {
                 bytes += row.try_get::<_, &[u8]>(6).map_or(0, <[u8]>::len);
                 found.add(commit(row));
             }
-            let is_full = rows.len() >= page.limit || bytes > PAGE_BYTES;
+            let is_full = rows.len() >= page.limit || bytes > page.bytes;
             if found.len() > 0 || !is_full {
                 return Ok(found.page(is_full));
             }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::ask::{QUEUE, Reply, ask};
 use super::error::{CorruptCommit, JournalError, unavailable};
-use super::interface::{Answer, Conflict, Heads, Journal, PAGE_BYTES, Page, Size};
+use super::interface::{Answer, Conflict, Heads, Journal, Page, Size};
 use super::schema::{Act, Found as FoundTable, PROGRAM, judge};
 use super::statements::Statements;
 use super::stored::{Found, checked};
@@ -229,7 +229,7 @@ impl Store {
             let name = ToSqlOutput::Borrowed(ValueRef::Text(&after));
             let mut rows = statement.query(params![name, page.with_payloads]).map_err(failed)?;
             let Some(row) = rows.next().map_err(failed)? else { return Ok(found.page(false)) };
-            if found.len() >= page.limit || bytes > PAGE_BYTES {
+            if found.len() >= page.limit || bytes > page.bytes {
                 return Ok(found.page(true));
             }
             let commit = commit(row);

@@ -48,7 +48,7 @@ impl Scratch {
 }
 
 fn all() -> Page {
-    Page { after: None, limit: 100, with_removed: true, with_payloads: true }
+    Page { after: None, limit: 100, bytes: 4 << 20, with_removed: true, with_payloads: true }
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ mod tests {
     use hyper::Method;
 
     use super::*;
-    use crate::serve::route::{Route, route};
+    use crate::serve::route::{Asked, Route, route};
 
     #[test]
     fn what_is_linked_is_found_again() {
@@ -95,7 +95,8 @@ mod tests {
             };
             assert_eq!(found(&key(text, text)), page(&["key", text, text]));
             assert_eq!(found(&diff(text, text, 1, 12)), page(&["diff", text, text, "1", "12"]));
-            assert!(matches!(found(&payload(text, text, 3)), Ok(Route::Read { .. })), "{text}");
+            let read = found(&payload(text, text, 3));
+            assert!(matches!(read, Ok(Route::Commits { asked: Asked::Read(_), .. })), "{text}");
             assert!(is_own(&key(text, text)));
         }
         assert_eq!(log_in("/-/keys/a?q=b c"), "/-/login?next=%2F-%2Fkeys%2Fa%3Fq%3Db+c");

@@ -101,7 +101,7 @@ async fn make(
         empty: change == Change::Remove,
         payload: subject.payload.clone(),
     };
-    match subject.namespace.save(draft).await? {
+    match subject.namespace.save(draft, visit.share).await? {
         Saved::Kept(_) => Ok(see_other(&subject.address())),
         Saved::Refused(refusal) => {
             let problem = format!("Nothing was changed.\n{refusal}");

@@ -156,7 +156,7 @@ impl Edit<'_> {
             empty: false,
             payload,
         };
-        match self.namespace.save(draft).await? {
+        match self.namespace.save(draft, self.visit.share).await? {
             Saved::Kept(_) => Ok(see_other(&address::key(&self.namespace.name, key.as_str()))),
             Saved::Refused(refusal) => {
                 let problem = format!("Nothing was saved.\n{refusal}");

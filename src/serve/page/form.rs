@@ -1,6 +1,5 @@
 //! Forms, as browsers send them, and the fields that all changes have.
 
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::body::Body;
 use hyper::header::CONTENT_TYPE;
@@ -8,12 +7,27 @@ use maud::{Markup, html};
 
 use super::super::access::Who;
 use super::super::api::{Problem, has_control};
+use super::super::body;
+use super::super::memory::{FREE, Share};
 use super::site::field;
 use crate::model::Commit;
 
 /// The largest form. It has an edited text twice, where two people have changed it, and three to six bytes
 /// for some of its characters.
-const MAX_FORM: usize = 4 << 20;
+pub const MAX_FORM: usize = 4 << 20;
+
+/// The largest form of somebody whose session has ended. It has an edited text once.
+pub const MAX_FORM_OF_STRANGERS: usize = 1 << 20;
+
+/// The largest form with a token.
+pub const MAX_LOGIN: usize = 8 << 10;
+
+/// What is made of a form, in times its size: its fields, the text with other ends of its lines, what is saved
+/// of it, and the page that has it once more.
+const COPIES: usize = 5;
+
+/// What it is compared with: the newest commit and the one that its author has seen, each twice.
+const COMMITS: usize = 4 * Commit::MAX_PAYLOAD;
 
 const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 
@@ -21,9 +35,10 @@ const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 pub struct Form(pub Vec<(String, String)>);
 
 impl Form {
-    pub async fn read<B>(request: Request<B>) -> Result<Self, Problem>
+    /// Reads a form of so many bytes at most.
+    pub async fn read<B>(request: Request<B>, most: usize, share: &Share) -> Result<Self, Problem>
     where
-        B: Body,
+        B: Body + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -31,11 +46,11 @@ impl Form {
         if !content_type.trim().eq_ignore_ascii_case(URL_ENCODED) {
             return Err(Problem::Malformed(format!("a form is sent as {URL_ENCODED}")));
         }
-        match Limited::new(request.into_body(), MAX_FORM).collect().await {
-            Ok(body) => Ok(Self(form_urlencoded::parse(&body.to_bytes()).into_owned().collect())),
-            Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge),
-            Err(error) => Err(Problem::Malformed(format!("Malformed input: {error}"))),
+        let body = body::read(request.into_body(), most, share).await?;
+        if most > MAX_LOGIN {
+            share.resize(FREE + COPIES * body.len() + COMMITS).await?;
         }
+        Ok(Self(form_urlencoded::parse(&body).into_owned().collect()))
     }
 
     /// Returns a field; empty without one.

@@ -32,19 +32,26 @@ mod site;
 mod told;
 mod words;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use hyper::Request;
 use hyper::body::Body;
+use hyper::header::HeaderMap;
 use maud::html;
 
 use super::access::{Denied, Who, require_own_page};
 use super::api::Problem;
+use super::body::size;
+use super::memory::Share;
 use super::reply::Reply;
-use form::Form;
+use form::{Form, MAX_FORM, MAX_FORM_OF_STRANGERS, MAX_LOGIN};
 use layout::Page;
 pub use site::Site;
 use site::{Visit, field};
+
+/// What a page takes while it is made: two payloads, how they differ, and its markup.
+const PAGE: usize = 8 << 20;
 
 /// Shows a page.
 pub async fn show<B>(
@@ -53,6 +60,7 @@ pub async fn show<B>(
     segments: &[String],
     query: &[(String, String)],
     request: &Request<B>,
+    share: &Arc<Share>,
 ) -> Reply {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     if let Some(asset) = segments.first().filter(|_| segments.len() == 1).and_then(|name| assets::send(name))
@@ -64,27 +72,42 @@ pub async fn show<B>(
         (Ok(who), _) => who,
         (Err(error), _) => return denied(error, request),
     };
-    let visit = Visit { site, who, now: SystemTime::now() };
-    let headers = request.headers();
-    let shown = match &*segments {
-        [] => overview::namespaces(&visit, headers).await,
+    let visit = Visit { site, who, share, now: SystemTime::now() };
+    let page = || page(&visit, &segments, query, request.headers());
+    let work = match &*segments {
+        // Its commits may have to be counted first, which can take long, and little comes of it.
+        [] => 0,
+        _ => PAGE,
+    };
+    let shown = share.make(work, page, size).await;
+    shown.unwrap_or_else(|problem| trouble(problem, who.name()))
+}
+
+/// Makes a page.
+async fn page(
+    visit: &Visit<'_>,
+    segments: &[&str],
+    query: &[(String, String)],
+    headers: &HeaderMap,
+) -> Result<Reply, Problem> {
+    match segments {
+        [] => overview::namespaces(visit, headers).await,
         ["login" | "logout"] => Ok(layout::see_other("/")),
-        ["keys", namespace] => overview::keys(&visit, namespace, query, headers).await,
-        ["key", namespace, key] => key::show(&visit, namespace, key, None, query, headers).await,
+        ["keys", namespace] => overview::keys(visit, namespace, query, headers).await,
+        ["key", namespace, key] => key::show(visit, namespace, key, None, query, headers).await,
         ["key", namespace, key, version] => {
-            key::show(&visit, namespace, key, Some(*version), query, headers).await
+            key::show(visit, namespace, key, Some(*version), query, headers).await
         }
         ["diff", namespace, key] => compare::choose(namespace, key, query),
         ["diff", namespace, key, old, new] => {
-            compare::show(&visit, namespace, key, [*old, *new], headers).await
+            compare::show(visit, namespace, key, [*old, *new], headers).await
         }
-        ["edit", namespace] => edit::open(&visit, namespace, None).await,
-        ["edit", namespace, key] => edit::open(&visit, namespace, Some(*key)).await,
-        ["revert", namespace, key, version] => change::ask_to_revert(&visit, namespace, key, version).await,
-        ["remove", namespace, key] => change::ask_to_remove(&visit, namespace, key).await,
+        ["edit", namespace] => edit::open(visit, namespace, None).await,
+        ["edit", namespace, key] => edit::open(visit, namespace, Some(*key)).await,
+        ["revert", namespace, key, version] => change::ask_to_revert(visit, namespace, key, version).await,
+        ["remove", namespace, key] => change::ask_to_remove(visit, namespace, key).await,
         _ => Err(Problem::NotFound),
-    };
-    shown.unwrap_or_else(|problem| trouble(problem, who.name()))
+    }
 }
 
 /// Takes a form.
@@ -93,9 +116,10 @@ pub async fn take<B>(
     who: Result<Who<'_>, Denied>,
     segments: &[String],
     request: Request<B>,
+    share: &Arc<Share>,
 ) -> Reply
 where
-    B: Body,
+    B: Body + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let name = who.as_ref().ok().and_then(Who::name).map(str::to_owned);
@@ -107,18 +131,23 @@ where
     if let Err(denied @ Denied::Forbidden(_)) = who {
         return trouble(Problem::Denied(denied), name);
     }
-    let form = match Form::read(request).await {
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let most = match (&who, &*segments) {
+        (_, ["login" | "logout"]) => MAX_LOGIN,
+        (Ok(_), _) => MAX_FORM,
+        (Err(_), _) => MAX_FORM_OF_STRANGERS,
+    };
+    let form = match Form::read(request, most, share).await {
         Ok(form) => form,
         Err(problem) => return trouble(problem, name),
     };
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let who = match (who, &*segments) {
         (_, ["login"]) => return login::log_in(site, &headers, &form),
         (_, ["logout"]) => return login::log_out(site, &headers),
         (Ok(who), _) => who,
         (Err(_), _) => return login::send_again(&path, &form),
     };
-    let visit = Visit { site, who, now: SystemTime::now() };
+    let visit = Visit { site, who, share, now: SystemTime::now() };
     let taken = match &*segments {
         ["edit", namespace] => edit::take(&visit, namespace, None, &form).await,
         ["edit", namespace, key] => edit::take(&visit, namespace, Some(*key), &form).await,

@@ -92,8 +92,13 @@ pub async fn keys(
         after: Key::parse(field(query, "after")).ok(),
     };
     let mut heads = Vec::new();
-    let mut part =
-        Part { after: search.after.clone(), limit: PART, with_removed: search.all, with_payloads: false };
+    let mut part = Part {
+        after: search.after.clone(),
+        limit: PART,
+        bytes: 0,
+        with_removed: search.all,
+        with_payloads: false,
+    };
     let has_more = loop {
         let found = namespace.journal.heads(&part).await?;
         part.after = found.commits.last().and_then(|head| Key::parse(&head.header.key).ok());

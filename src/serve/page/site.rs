@@ -1,10 +1,12 @@
 //! What the pages share: the server's parts that they use, who looks at them, and when.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::super::access::{Access, Who};
 use super::super::api::Problem;
+use super::super::memory::Share;
 use super::super::namespace::Namespace;
 use super::super::route;
 use crate::commits::Key;
@@ -24,6 +26,7 @@ pub struct Site<'a> {
 pub struct Visit<'a> {
     pub site: Site<'a>,
     pub who: Who<'a>,
+    pub share: &'a Arc<Share>,
     pub now: SystemTime,
 }
 

@@ -24,6 +24,7 @@ pub fn of(problem: Problem) -> (StatusCode, &'static str, String) {
             let why = format!("Nothing was saved: {} bytes is the most.", Commit::MAX_PAYLOAD);
             (StatusCode::PAYLOAD_TOO_LARGE, "This is too large", why)
         }
+        Problem::Busy(busy) => (StatusCode::SERVICE_UNAVAILABLE, "The server is busy", format!("{busy}.")),
         Problem::Unavailable(JournalError::Corrupt(corrupt)) => {
             let next = corrupt.version.saturating_add(1);
             let why = format!(

@@ -13,6 +13,7 @@ mod fake_server;
 mod faults;
 mod hostile;
 mod journals;
+mod memory;
 mod mirror;
 mod openapi;
 pub mod page;

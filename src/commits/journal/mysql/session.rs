@@ -8,7 +8,7 @@ use super::wire::{Outcome, Row, Wire, WireError};
 use crate::commits::commit::{FullCommit, encode};
 use crate::commits::journal::address::ServerAddress;
 use crate::commits::journal::error::{CorruptCommit, JournalError};
-use crate::commits::journal::interface::{Conflict, Heads, PAGE_BYTES, Page, Size};
+use crate::commits::journal::interface::{Conflict, Heads, Page, Size};
 use crate::commits::journal::remote::{MAX_TRIES, Session};
 use crate::commits::journal::schema::{Act, Found as FoundTable, PROGRAM, gone, judge};
 use crate::commits::journal::statements::Statements;
@@ -74,7 +74,7 @@ impl Session for MySqlSession {
             let missing = page.limit.max(1) - found.len();
             let (part, most) = match page.with_payloads {
                 false => (missing, MAX_HEADER),
-                true => (self.fitting(&after, missing, bytes, page.with_removed).await?, i32::MAX as usize),
+                true => (self.fitting(&after, missing, bytes, page).await?, i32::MAX as usize),
             };
             let rows = self.rows("heads", &[Bytes(&after), count(part), count(most)]).await?;
             let is_end = rows.len() < part;
@@ -99,7 +99,7 @@ impl Session for MySqlSession {
             if is_end {
                 return Ok(found.page(false));
             }
-            let is_full = found.len() >= page.limit || (page.with_payloads && bytes > PAGE_BYTES);
+            let is_full = found.len() >= page.limit || (page.with_payloads && bytes > page.bytes);
             match found.len() {
                 // All of them are corrupt.
                 0 => bytes = 0,
@@ -204,15 +204,15 @@ impl MySqlSession {
         after: &[u8],
         most: usize,
         mut bytes: usize,
-        with_removed: bool,
+        page: &Page,
     ) -> Result<usize, JournalError> {
         let Outcome { rows, .. } = self.run("sizes", &[Bytes(after), count(most)]).await.map_err(failed)?;
         for (index, row) in rows.iter().enumerate() {
             let column = |index: usize| row.get(index).and_then(Option::as_deref).map_or(0, number);
-            if column(0) == 0 || with_removed {
+            if column(0) == 0 || page.with_removed {
                 bytes += usize::try_from(column(1)).unwrap_or_default();
             }
-            if bytes > PAGE_BYTES {
+            if bytes > page.bytes {
                 return Ok(index + 1);
             }
         }

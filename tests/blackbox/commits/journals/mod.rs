@@ -39,7 +39,7 @@ fn commit(name: &str, version: i64, payload: &[u8]) -> FullCommit {
 }
 
 fn all() -> Page {
-    Page { after: None, limit: 100, with_removed: true, with_payloads: true }
+    Page { after: None, limit: 100, bytes: 4 << 20, with_removed: true, with_payloads: true }
 }
 
 /// The keys of heads, in their order.
