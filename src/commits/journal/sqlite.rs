@@ -221,6 +221,8 @@ impl Store {
     fn heads(&self, page: &Page) -> Result<Heads, JournalError> {
         let failed = unavailable::<rusqlite::Error>;
         let statement = self.statements.get("next_head");
+        // One for all keys of the page: to begin one costs as much as to read a key.
+        let _transaction = self.connection.unchecked_transaction().map_err(failed)?;
         let mut statement = self.connection.prepare_cached(statement).map_err(failed)?;
         // Every key is after the empty text.
         let mut after = page.after.as_ref().map_or("", Key::as_str).as_bytes().to_vec();

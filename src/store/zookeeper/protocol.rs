@@ -274,7 +274,8 @@ fn sets_watch(request: &Request<'_>) -> bool {
         Request::Data { watch, .. } | Request::Exists { watch, .. } | Request::Children { watch, .. } => {
             *watch
         }
-        Request::Acl { .. }
+        Request::DataOfEach { .. }
+        | Request::Acl { .. }
         | Request::Sync { .. }
         | Request::Create { .. }
         | Request::CreateNext { .. }

@@ -251,7 +251,9 @@ fn found(reply: Reply, facet: NodeFacet) -> Result<Found, ReadError> {
         Reply::Stat(_) => Ok(Found::Existence),
         Reply::TooLarge(reason) => Err(ReadError::Refused(reason.to_string())),
         Reply::Crowded => Err(ReadError::Crowded),
-        Reply::Acl(_) | Reply::Done | Reply::Multi(_) | Reply::Token(_) => Err(unexpected(&reply)),
+        Reply::DataOfEach(_) | Reply::Acl(_) | Reply::Done | Reply::Multi(_) | Reply::Token(_) => {
+            Err(unexpected(&reply))
+        }
     }
 }
 

@@ -26,15 +26,21 @@ const NODES: usize = MAX_OPERATIONS;
 /// How many nodes one request looks at if they are neighbours.
 const NEIGHBOURS: usize = 1000;
 
+/// How many such requests are in flight: the server works on one while this side looks at another.
+const NEIGHBOURS_IN_FLIGHT: usize = 2;
+
 /// The largest reply that is taken, which is a few of the largest values that a server takes by default.
 const MAX_REPLY_BYTES: u64 = 32 << 20;
 
 impl EtcdClient {
     pub(crate) async fn see_all(&self, nodes: &[NodePath], see: &mut See<'_>) -> Result<(), ClientError> {
         let mut seen = 0;
-        while let Some(found) = self.see_neighbours(&nodes[seen..nodes.len().min(seen + NEIGHBOURS)]).await? {
+        let asked = stream::iter(nodes.chunks(NEIGHBOURS)).map(|part| self.see_neighbours(part));
+        let mut asked = asked.buffered(NEIGHBOURS_IN_FLIGHT);
+        while let Some(found) = asked.next().await.transpose()?.flatten() {
             seen += tell(found, seen, see);
         }
+        drop(asked);
         let mut parts: Vec<(usize, &[NodePath])> = nodes[seen..]
             .chunks(NODES)
             .enumerate()

@@ -15,7 +15,7 @@ mod walk;
 mod write;
 
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{ATTEMPT_TIMEOUT, Connection, Ensemble};
@@ -51,6 +51,8 @@ pub(crate) struct ZooKeeperClient {
     /// The URL, for errors.
     store: String,
     chroot: NodePath,
+    /// Whether the servers read several nodes by one request, once that is known.
+    reads_several: OnceCell<bool>,
 }
 
 impl ZooKeeperClient {
@@ -83,6 +85,7 @@ impl ZooKeeperClient {
                         settings: settings.clone(),
                         store,
                         chroot: settings.url.chroot.clone(),
+                        reads_several: OnceCell::new(),
                     });
                 }
                 Err(failure) => {

@@ -12,6 +12,8 @@ use thiserror::Error;
 use super::code::ErrorCode;
 use super::operation::{CHECK, CREATE, DELETE, FAILURE, SET_DATA};
 use super::reader::{Malformed, Reader};
+use super::several::{NodeData, read_several};
+use super::stat::Stat;
 use crate::model::{Blob, NodePath};
 use crate::store::memory::{self, NoRoom};
 use crate::sys::seal_copy;
@@ -31,6 +33,7 @@ const CHILD_BYTES: usize = 80;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     Data,
+    DataOfEach,
     Stat,
     Children,
     Acl,
@@ -43,6 +46,8 @@ pub(crate) enum Expected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Data(Blob, Stat),
+    /// One for each of several nodes.
+    DataOfEach(Vec<NodeData>),
     Stat(Stat),
     /// The names as the server lists them. Some may be no names of nodes.
     Children(Vec<String>, Stat),
@@ -106,23 +111,6 @@ impl Anyone {
     }
 }
 
-/// What a server knows of a node beside its content.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stat {
-    pub(crate) czxid: i64,
-    pub(crate) mzxid: i64,
-    pub(crate) ctime: i64,
-    pub(crate) mtime: i64,
-    pub(crate) version: i32,
-    pub(crate) cversion: i32,
-    pub(crate) aversion: i32,
-    /// The session that owns an ephemeral node, and 0 of others.
-    pub(crate) ephemeral_owner: i64,
-    pub(crate) data_length: i32,
-    pub(crate) num_children: i32,
-    pub(crate) pzxid: i64,
-}
-
 /// The beginning of every message but the first.
 pub(crate) struct ReplyHeader {
     pub(crate) xid: i32,
@@ -158,6 +146,7 @@ impl Body<'_> {
                 }
                 (Reply::Data(seal_copy(data), Stat::read(&mut reader)?), "the reply to getData")
             }
+            Expected::DataOfEach => (Reply::DataOfEach(read_several(&mut reader)?), "the reply to multiRead"),
             Expected::Stat => (Reply::Stat(Stat::read(&mut reader)?), "a reply with a stat"),
             Expected::Children => {
                 let count = reader.count(4, "a list of children")?;
@@ -247,31 +236,6 @@ impl PartResult {
             },
             operation => return Err(Malformed::Operation(operation)),
         }))
-    }
-}
-
-impl Stat {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let what = "a stat";
-        let (czxid, mzxid) = (reader.i64(what)?, reader.i64(what)?);
-        let (ctime, mtime) = (reader.i64(what)?, reader.i64(what)?);
-        let (version, cversion, aversion) = (reader.i32(what)?, reader.i32(what)?, reader.i32(what)?);
-        let ephemeral_owner = reader.i64(what)?;
-        let (data_length, num_children) = (reader.i32(what)?, reader.i32(what)?);
-        let pzxid = reader.i64(what)?;
-        Ok(Self {
-            czxid,
-            mzxid,
-            ctime,
-            mtime,
-            version,
-            cversion,
-            aversion,
-            ephemeral_owner,
-            data_length,
-            num_children,
-            pzxid,
-        })
     }
 }
 

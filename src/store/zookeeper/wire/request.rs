@@ -1,6 +1,6 @@
 //! Writing requests.
 
-use super::operation::{CHECK, CREATE, DELETE, FAILURE, SET_DATA};
+use super::operation::{CHECK, CREATE, DATA, DELETE, FAILURE, SET_DATA};
 use super::reply::{AUTH_XID, Expected, PING_XID};
 use crate::model::NodePath;
 use crate::store::acl::{Acl, AclEntry};
@@ -12,6 +12,10 @@ pub(crate) enum Request<'a> {
     Data {
         path: &'a str,
         watch: bool,
+    },
+    /// The data of each of these nodes. Servers before 3.6 do not know this, and close the connection.
+    DataOfEach {
+        paths: &'a [NodePath],
     },
     /// The stat of a node. The watch is one on the node's data, or on its creation.
     Exists {
@@ -92,12 +96,6 @@ impl Part<'_> {
     }
 
     fn write(&self, output: &mut Vec<u8>) {
-        let header = |operation: i32, output: &mut Vec<u8>| {
-            output.extend(operation.to_be_bytes());
-            // More follows, and no error.
-            output.push(false.into());
-            output.extend((-1_i32).to_be_bytes());
-        };
         match self {
             Self::Check { path, version } => {
                 header(CHECK, output);
@@ -126,6 +124,21 @@ impl Part<'_> {
     }
 }
 
+/// Begins a part of a multi or a multiRead.
+fn header(operation: i32, output: &mut Vec<u8>) {
+    output.extend(operation.to_be_bytes());
+    // More follows, and no error.
+    output.push(false.into());
+    output.extend((-1_i32).to_be_bytes());
+}
+
+/// Ends the parts.
+fn end(output: &mut Vec<u8>) {
+    output.extend(FAILURE.to_be_bytes());
+    output.push(true.into());
+    output.extend((-1_i32).to_be_bytes());
+}
+
 /// The version that stands for any.
 const ANY_VERSION: i32 = -1;
 
@@ -143,7 +156,7 @@ impl Request<'_> {
             Self::Create { .. } | Self::CreateNext { .. } => CREATE,
             Self::Delete { .. } => DELETE,
             Self::Exists { .. } => 3,
-            Self::Data { .. } => 4,
+            Self::Data { .. } => DATA,
             Self::SetData { .. } => SET_DATA,
             Self::Acl { .. } => 6,
             Self::SetAcl { .. } => 7,
@@ -151,6 +164,7 @@ impl Request<'_> {
             Self::Children { .. } => 12,
             Self::Multi { .. } => 14,
             Self::RemoveWatch { .. } => 18,
+            Self::DataOfEach { .. } => 22,
             Self::Sasl { .. } => 102,
             Self::Close => -11,
         }
@@ -160,6 +174,7 @@ impl Request<'_> {
     pub(crate) fn expected(&self) -> Expected {
         match self {
             Self::Data { .. } => Expected::Data,
+            Self::DataOfEach { .. } => Expected::DataOfEach,
             Self::Exists { .. } | Self::SetData { .. } | Self::SetAcl { .. } => Expected::Stat,
             Self::Children { .. } => Expected::Children,
             Self::Acl { .. } => Expected::Acl,
@@ -215,9 +230,16 @@ impl Request<'_> {
                 }
                 Self::Multi { parts } => {
                     parts.iter().for_each(|part| part.write(output));
-                    output.extend(FAILURE.to_be_bytes());
-                    output.push(true.into());
-                    output.extend((-1_i32).to_be_bytes());
+                    end(output);
+                }
+                Self::DataOfEach { paths } => {
+                    for path in paths {
+                        header(DATA, output);
+                        write_bytes(path.as_str().as_bytes(), output);
+                        // No watch.
+                        output.push(false.into());
+                    }
+                    end(output);
                 }
                 Self::Sasl { token } => write_bytes(token, output),
                 Self::Close => {}
@@ -366,6 +388,12 @@ mod tests {
             request(Request::Multi { parts: &[part] }),
             b"\0\0\0\x24\x01\x02\x03\x04\0\0\0\x0e\0\0\0\x0d\0\xff\xff\xff\xff\0\0\0\x02/a\0\0\0\x07\
               \xff\xff\xff\xff\x01\xff\xff\xff\xff"
+        );
+        let paths = ["/a", "/"].map(|path| NodePath::parse(path).unwrap());
+        assert_eq!(
+            request(Request::DataOfEach { paths: &paths }),
+            b"\0\0\0\x30\x01\x02\x03\x04\0\0\0\x16\0\0\0\x04\0\xff\xff\xff\xff\0\0\0\x02/a\0\
+              \0\0\0\x04\0\xff\xff\xff\xff\0\0\0\x01/\0\xff\xff\xff\xff\x01\xff\xff\xff\xff"
         );
         assert_eq!(request(Request::Close), b"\0\0\0\x08\x01\x02\x03\x04\xff\xff\xff\xf5");
     }
