@@ -17,12 +17,13 @@ pub(super) fn read_several(reader: &mut Reader<'_>) -> Result<Vec<NodeData>, Mal
     loop {
         let (operation, is_end) = (reader.i32(what)?, reader.bool(what)?);
         reader.i32(what)?;
-        found.push(match operation {
+        let one = match operation {
             _ if is_end => return Ok(found),
             DATA => Ok((seal_copy(reader.bytes("a node's data")?), Stat::read(reader)?)),
             FAILURE => Err(ErrorCode::of(reader.i32(what)?)),
             operation => return Err(Malformed::Operation(operation)),
-        });
+        };
+        found.push(one);
     }
 }
 
