@@ -1,5 +1,5 @@
-//! The list of all keys, as it is sent: piece by piece, so that it can be longer than the memory, and a client
-//! that reads slowly has the server keep little.
+//! The list of all keys, as it is sent: piece by piece, so that it can be longer than the memory, and a
+//! client that reads slowly has the server keep little.
 
 use std::mem;
 use std::sync::Arc;

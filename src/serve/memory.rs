@@ -3,10 +3,10 @@
 //!
 //! Each request has a [`Share`]. Its first bytes are [free](FREE), so that small requests are answered
 //! however many large ones there are; the rest is taken from a budget. What a reply takes while it is made is
-//! taken from another one, which no client can keep. If that is used up, a request
-//! waits, for a while at most, and the newest one gets it first: an old one may be of a client that is slow or
-//! gone. A client that others wait for is dropped: the one for which the server has waited longest, if that
-//! was longer than [`GRACE`].
+//! taken from another one, which no client can keep. If a budget is used up, a request waits, for a while at
+//! most, and the newest one gets it first: an old one may be of a client that is slow or gone. A client that
+//! others wait for is dropped: the one for which the server has waited longest, if that was longer than
+//! [`GRACE`].
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -98,8 +98,8 @@ impl Share {
         self.kept.resize(bytes.saturating_sub(FREE)).await
     }
 
-    /// Has something made that the client gets, which takes up to `work` meanwhile, and keeps as much as it has
-    /// in the end. If there is no memory for that, it is made once more when there is.
+    /// Has something made that the client gets, which takes up to `work` meanwhile, and keeps as much as it
+    /// has in the end. If there is no memory for that, it is made once more when there is.
     pub async fn make<T, E, F>(
         &self,
         work: usize,

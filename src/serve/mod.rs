@@ -10,8 +10,8 @@
 //! * `route` says what an address asks for, and `access` who asks and what they may do.
 //! * `api` is the interface for programs: what Rainer's clients expect, byte for byte. `page` is the one for
 //!   people.
-//! * `memory` bounds what all requests and replies take together; `body` reads and sends them within that, and
-//!   `listing` sends lists of any length.
+//! * `memory` bounds what all requests and replies take together; `body` reads and sends them within
+//!   that, and `listing` sends lists of any length.
 //! * `namespace` saves a commit, after `validate` has had a program look at it.
 //! * `left_behind` ends what validators leave behind.
 //! * `published` compares the journal with the store.

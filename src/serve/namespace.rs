@@ -69,8 +69,8 @@ impl SaveCounts {
 
 impl Namespace {
     /// Keeps a draft in the journal, and has it published. Once this has returned [`Saved::Kept`], the commit
-    /// is on the disk. If this is dropped after the journal was asked, the commit is published all the same, and the request keeps
-    /// its share until then.
+    /// is on the disk. If this is dropped after the journal was asked, the commit is published all the same,
+    /// and the request keeps its share until then.
     pub async fn save(&self, draft: Draft, share: &Arc<Share>) -> Result<Saved, JournalError> {
         let counts = Arc::clone(&self.counts);
         if let Some(refused) = self.check(&draft).await.transpose() {

@@ -1,5 +1,5 @@
-//! A keeper: the nodes `{path}/data/{key}`, each with the newest commit of its key. (The keeper of the members
-//! of services, in [`crate::store`], is something else.)
+//! A keeper: the nodes `{path}/data/{key}`, each with the newest commit of its key. (The keeper of the
+//! members of services, in [`crate::store`], is something else.)
 //!
 //! * [`connection`] is a keeper on a connection to its store.
 //! * [`verdict`] decides what is to be done about a node. It is pure.

@@ -1,5 +1,5 @@
-//! The life of a publisher, on a thread of its own: it connects to the store, does what is to be done, and waits
-//! for more.
+//! The life of a publisher, on a thread of its own: it connects to the store, does what is to be done, and
+//! waits for more.
 
 use std::sync::Arc;
 use std::time::Duration;

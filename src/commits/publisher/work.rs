@@ -1,5 +1,5 @@
-//! What a publisher does while it is connected: it publishes the keys that wait, and goes over all of them when
-//! it is time.
+//! What a publisher does while it is connected: it publishes the keys that wait, and goes over all of them
+//! when it is time.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,8 +22,8 @@ pub const MAX_FORM_OF_STRANGERS: usize = 1 << 20;
 /// The largest form with a token.
 pub const MAX_LOGIN: usize = 8 << 10;
 
-/// What is made of a form, in times its size: its fields, the text with other ends of its lines, what is saved
-/// of it, and the page that has it once more.
+/// What is made of a form, in times its size: its fields, the text with other ends of its lines, what is
+/// saved of it, and the page that has it once more.
 const COPIES: usize = 5;
 
 /// What it is compared with: the newest commit and the one that its author has seen, each twice.

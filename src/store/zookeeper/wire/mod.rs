@@ -4,8 +4,8 @@
 //! bytes that are there before any memory is taken for it, and what does not decode exactly is an error.
 //!
 //! * [`frames`] cuts the stream of bytes into messages.
-//! * [`reader`] reads the parts of one message, [`reply`] whole replies and events, [`several`] the reply about
-//!   several nodes, and [`stat`] what a server knows of a node.
+//! * [`reader`] reads the parts of one message, [`reply`] whole replies and events, [`several`] the
+//!   reply about several nodes, and [`stat`] what a server knows of a node.
 //! * [`request`] writes requests, [`operation`] numbers their operations, and [`code`] are the error codes of
 //!   the server.
 
