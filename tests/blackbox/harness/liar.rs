@@ -218,7 +218,8 @@ impl Node {
 
 const GREETED: Asked = Asked { operation: GREETING, xid: 0, path: String::new(), watch: false };
 
-fn read_message(input: &mut TcpStream) -> Option<Vec<u8>> {
+/// Reads the next message without its length; `None` if there is no other.
+pub fn read_message(input: &mut TcpStream) -> Option<Vec<u8>> {
     let mut length = [0; 4];
     input.read_exact(&mut length).ok()?;
     let mut message = vec![0; u32::from_be_bytes(length).try_into().ok()?];

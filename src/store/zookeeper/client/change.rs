@@ -20,15 +20,21 @@ use crate::store::zookeeper::wire::{ErrorCode, Reply, Request, Stat};
 /// only the one write should fail for this reason.
 const MAX_TOGETHER: usize = 64 << 10;
 
-/// How many nodes one request reads. If their data is too large for a reply, they are read by themselves.
-const NODES: usize = 32;
+/// How many nodes one request reads, at first and at most. If their data is too large for a reply, they are
+/// read by themselves.
+const FIRST_NODES: usize = 8;
+const MOST_NODES: usize = 64;
+
+/// How much the data of these nodes may come to, judged by the largest that was read before: a server has to
+/// have all of it in memory.
+const BYTES: u64 = 1 << 20;
 
 /// How many such requests are in flight: the server works on one while this side looks at another.
-const REQUESTS: usize = 4;
+const REQUESTS: usize = 2;
 
 impl ZooKeeperClient {
     pub(crate) async fn see_all(&self, nodes: &[NodePath], see: &mut See<'_>) -> Result<(), ClientError> {
-        let left = match nodes.len() > NODES && self.reads_several().await {
+        let left = match nodes.len() > MOST_NODES && self.reads_several().await {
             true => self.see_together(nodes, see).await?,
             false => (0..nodes.len()).collect(),
         };
@@ -57,30 +63,36 @@ impl ZooKeeperClient {
     /// that must be looked at by themselves.
     async fn see_together(&self, nodes: &[NodePath], see: &mut See<'_>) -> Result<Vec<usize>, ClientError> {
         let mut exchange = self.exchange.lock().await;
-        let mut left = Vec::new();
-        let (mut next, mut in_flight) = ((0..nodes.len()).step_by(NODES), VecDeque::new());
+        let (mut left, mut in_flight) = (Vec::new(), VecDeque::new());
+        let (mut next, mut count, mut largest) = (0, FIRST_NODES, 1);
         loop {
-            while in_flight.len() < REQUESTS
-                && let Some(first) = next.next()
-            {
-                let part = &nodes[first..nodes.len().min(first + NODES)];
-                let paths: Vec<NodePath> = part.iter().map(|node| node.below(&self.chroot)).collect();
+            while in_flight.len() < REQUESTS && next < nodes.len() {
+                let part = next..nodes.len().min(next + count);
+                let paths: Vec<_> = nodes[part.clone()].iter().map(|node| node.below(&self.chroot)).collect();
                 exchange.send(Request::DataOfEach { paths: &paths });
-                in_flight.push_back(first..first + part.len());
+                next = part.end;
+                in_flight.push_back(part);
             }
             let Some(part) = in_flight.pop_front() else { return Ok(left) };
             match exchange.answer().await {
                 Ok(Reply::DataOfEach(found)) if found.len() == part.len() => {
                     for (index, found) in part.zip(found) {
                         match found {
-                            Ok((data, stat)) => tell(index, &data, &stat, see),
+                            Ok((data, stat)) => {
+                                largest = data.len().max(largest);
+                                tell(index, &data, &stat, see);
+                            }
                             Err(ErrorCode::NoNode) => see(index, Seen::Nothing),
                             // By itself, it says what is wrong with it.
                             Err(_) => left.push(index),
                         }
                     }
+                    count = usize::try_from(BYTES / largest).unwrap_or(MOST_NODES).clamp(1, MOST_NODES);
                 }
-                Ok(Reply::TooLarge(_)) => left.extend(part),
+                Ok(Reply::TooLarge(_)) => {
+                    count = 1;
+                    left.extend(part);
+                }
                 answer => return Err(self.explain_read(exchange, &nodes[part.start], answer).await),
             }
         }

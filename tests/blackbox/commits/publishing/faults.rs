@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use twitcher::commits::{PublishError, PublisherEvent, encode};
 
 use super::{Diary, NEVER, commit, key, node, published, removal, wait_until_published};
-use crate::harness::{Sandbox, Store, load, on_every_server, on_every_store, wait_until};
+use crate::harness::{Sandbox, Store, on_every_server, on_every_store, wait_until};
 
 // "the store away for a minute while saves go on"
 on_every_server!(what_is_saved_while_the_store_is_away_is_published_when_it_is_back);
@@ -218,31 +218,4 @@ fn what_two_servers_publish_at_the_same_time_ends_with_the_last_commit(sandbox: 
         let accused = publisher.has_told(|event| matches!(event, PublisherEvent::Overwrote { .. }));
         assert_eq!(accused, 0, "{:?}", publisher.events());
     }
-}
-
-// "100,000 keys with 10 versions each: … the auto-publisher's round (goal: the round reads heads only, < 2 s
-// where nothing changed)". This is no measurement: the program is not optimized here.
-on_every_server!(many_keys_are_published_and_gone_over_in_a_moment);
-fn many_keys_are_published_and_gone_over_in_a_moment(kind: Store) {
-    let sandbox = Sandbox::of_kind(kind);
-    let diary = Diary::of(&sandbox);
-    let keys = load(2_500, 100_000);
-    for some in (0..keys).collect::<Vec<_>>().chunks(500) {
-        let save = |number: &usize| diary.journal.save(commit(&format!("key-{number}"), 1, "x".repeat(100)));
-        let saved = diary.runtime.block_on(futures_util::future::join_all(some.iter().map(save)));
-        assert!(saved.into_iter().all(|saved| saved == Ok(Ok(()))));
-    }
-    let publisher = diary.publisher(&sandbox.nodes.url(), NEVER);
-    publisher.wait_until_connected();
-    let began = Instant::now();
-    let compared = diary.compare(&publisher, true);
-    let publishing = began.elapsed();
-    assert_eq!((compared.checked, compared.repaired), (keys as u64, keys as u64));
-    assert_eq!(compared.differences.len(), keys.min(10_000), "a bounded part of them is listed");
-    let began = Instant::now();
-    let compared = diary.compare(&publisher, true);
-    let round = began.elapsed();
-    assert_eq!((compared.checked, compared.differing), (keys as u64, 0));
-    println!("{keys} keys published in {publishing:?}, gone over in {round:?}");
-    assert!(round < Duration::from_secs(20), "{round:?}");
 }

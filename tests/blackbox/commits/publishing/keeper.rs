@@ -170,60 +170,6 @@ fn the_leader_goes_over_all_keys_again_and_again(sandbox: &Sandbox) {
     assert_eq!(sandbox.nodes.get(&node("stranger")).as_deref(), Some(&b"x"[..]));
 }
 
-// Many nodes are looked at by one request where a store can do that.
-on_every_store!(a_round_over_many_keys_finds_each_that_differs);
-fn a_round_over_many_keys_finds_each_that_differs(sandbox: &Sandbox) {
-    let diary = Diary::of(sandbox);
-    let publisher = diary.publisher(&sandbox.nodes.url(), NEVER);
-    let name = |number: usize| format!("key-{number:03}");
-    for number in 0..150 {
-        diary.publish(&publisher, commit(&name(number), 1, "x"));
-    }
-    publisher.wait_until_done();
-    let same = diary.compare(&publisher, false);
-    assert_eq!((same.checked, same.differing), (150, 0), "{same:?}");
-    for number in [0, 31, 32, 149] {
-        sandbox.nodes.set(&node(&name(number)), "evil");
-    }
-    for number in [1, 64, 148] {
-        sandbox.nodes.remove(&node(&name(number)));
-    }
-    // Only the payload, or only the header, is another one.
-    sandbox.nodes.set(&node(&name(77)), encode(&commit(&name(77), 1, "y")));
-    let mut alike = commit(&name(78), 1, "x");
-    alike.header.comment = "lofr".to_owned();
-    sandbox.nodes.set(&node(&name(78)), encode(&alike));
-    let found = diary.compare(&publisher, true);
-    let names: Vec<_> = found.differences.iter().map(|found| &found.key[4..]).collect();
-    assert_eq!(names, ["000", "001", "031", "032", "064", "077", "078", "148", "149"]);
-    assert_eq!((found.differing, found.repaired), (9, 9));
-    let same = diary.compare(&publisher, false);
-    assert_eq!((same.checked, same.differing), (150, 0), "{same:?}");
-}
-
-// What is too large for one reply is looked at in parts.
-#[test]
-fn many_large_nodes_that_others_have_written_are_compared() {
-    let sandbox = Sandbox::zookeeper();
-    let diary = Diary::of(&sandbox);
-    for number in 0..40 {
-        diary.save(commit(&format!("key-{number:02}"), 1, "x"));
-    }
-    let publisher = diary.publisher(&sandbox.nodes.url(), NEVER);
-    publisher.wait_until_connected();
-    assert_eq!(diary.compare(&publisher, true).repaired, 40);
-    let large = "x".repeat(1_000_000);
-    (0..18).for_each(|number| sandbox.nodes.set(&node(&format!("key-{number:02}")), &large));
-    let made = diary.compare(&publisher, true);
-    assert_eq!((made.differing, made.repaired), (18, 18), "{made:?}");
-    assert_eq!(diary.compare(&publisher, false).differing, 0);
-    sandbox.nodes.close_to_everybody(&node("key-30"));
-    let looked = diary.compare(&publisher, true);
-    let failures: Vec<_> =
-        looked.differences.iter().map(|found| (&*found.key, found.failure.as_deref())).collect();
-    assert_eq!(failures, [("key-30", Some("no permission to read it"))]);
-}
-
 #[test]
 fn another_client_reads_the_bytes_that_rainer_writes() {
     let sandbox = Sandbox::zookeeper();

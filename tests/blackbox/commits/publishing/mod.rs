@@ -3,6 +3,7 @@
 mod election;
 mod faults;
 mod keeper;
+mod sweep;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
