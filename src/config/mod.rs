@@ -17,7 +17,8 @@
 //! * In the child, [`script`] interprets the text. Only this module interprets text. [`registrar`] checks the
 //!   calls of `RegisterWatch` and `RegisterService` ([`service_check`]) and collects the [`registration`]s.
 //!   [`exec`] checks the argument of `Exec`. [`modules`] answers imports, and [`facts`] answers questions
-//!   about the host. [`fingerprint`] says whether a function changed. [`message`] renders errors, and
+//!   about the host. [`fingerprint`] says whether a function changed. [`recovery`] looks for
+//!   syntax errors behind the first one, in the statements of an [`outline`]. [`message`] renders errors, and
 //!   [`quote`] the lines that they are about.
 //! * The daemon compares the watches with the present ones by [`diff`]. [`definition`] hashes them for the
 //!   ledger.
@@ -42,6 +43,7 @@ pub mod load;
 mod message;
 pub mod mistake;
 mod modules;
+mod outline;
 mod places;
 mod python;
 pub mod quote;

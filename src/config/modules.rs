@@ -212,9 +212,11 @@ impl Resolver {
             self.0.borrow().mistakes.add(Mistake::new(located, position, reason));
         }
         let plain = engine.compile(&*source).map_err(|error| {
-            let behind = recover(engine, &source, &error).map_or_else(Vec::new, |it| it.errors);
-            self.0.borrow_mut().further.extend(behind.into_iter().map(|error| *in_module(error.into())));
-            in_module(error.into())
+            let found = recover(engine, &source).map_or_else(Vec::new, |it| it.errors);
+            let mut found = found.into_iter();
+            let first = found.next().unwrap_or(error);
+            self.0.borrow_mut().further.extend(found.map(|error| *in_module(error.into())));
+            in_module(first.into())
         })?;
         let mut ast = optimize(engine, plain.clone());
         ast.set_source(located);

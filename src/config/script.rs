@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rhai::{
-    AST, ASTNode, Dynamic, Engine, EvalAltResult, INT, Module, NativeCallContext, OptimizationLevel,
+    AST, ASTNode, Dynamic, Engine, EvalAltResult, INT, Map, Module, NativeCallContext, OptimizationLevel,
     ParseError, Stmt,
 };
 
@@ -23,7 +23,8 @@ use super::lint::{Finding, Unknown, lint};
 use super::literals;
 use super::message;
 use super::mistake::{Faulty, Mistake, Mistakes, is_faulty, place_of};
-use super::modules::{Resolver, optimize};
+use super::modules::{EXTENSION, Resolver, optimize};
+use super::outline::Outline;
 use super::python;
 use super::recovery::{self, Recovered};
 use super::registrar::{CapturedFunction, Registering, Registrar};
@@ -99,7 +100,8 @@ impl Interpreter {
         if let Some(needed) = self.needed() {
             return needed;
         }
-        let findings = self.lint();
+        let mut findings = self.lint();
+        findings.extend(open_comments(request));
         if result.is_ok() && mistakes.is_empty() && broken.borrow().is_none() {
             let doubts = findings.into_iter().map(|finding| finding.mistake).collect();
             let (watches, services) = registrar.take().into_registrations();
@@ -258,20 +260,16 @@ impl Interpreter {
         request: &Request,
         first: ParseError,
     ) -> Result<AST, Box<EvalAltResult>> {
-        let recovered = recovery::recover(engine, &request.source, &first);
+        let recovered = recovery::recover(engine, &request.source);
         let first: Box<EvalAltResult> = first.into();
-        let mistake = |error: &EvalAltResult| {
-            let mut mistake = self.mistake(error, request);
-            message::narrow_to_statement(&mut mistake);
-            mistake
-        };
-        let of_first = mistake(&first);
-        let Some(Recovered { ast, errors, lost }) = recovered.filter(|_| !python::is_python(&of_first))
-        else {
+        let is_python = python::is_python(&self.mistake(&first, request));
+        let Some(Recovered { ast, errors, lost, is_partial }) = recovered.filter(|_| !is_python) else {
             return Err(first);
         };
-        let behind = errors.into_iter().map(|error| mistake(&error.into()));
-        let mistakes = iter::once(of_first).chain(behind).collect();
+        let mut mistakes: Vec<Mistake> =
+            errors.into_iter().map(|error| self.mistake(&error.into(), request)).collect();
+        let narrow = mistakes.len() - usize::from(is_partial);
+        mistakes[..narrow].iter_mut().for_each(message::narrow_to_statement);
         self.state.broken.replace(Some(Broken { mistakes, lost }));
         Ok(ast)
     }
@@ -286,6 +284,19 @@ const MAX_TRACED: usize = 10;
 
 /// The name of [`Faulty`] in the interpreter's errors.
 const FAULTY: &str = "a faulty value";
+
+/// Returns the comments without an end. The interpreter takes what follows for a part of them.
+fn open_comments(request: &Request) -> Vec<Finding> {
+    let script = (&*request.name, &*request.source);
+    let modules = request.modules.iter().filter(|(path, _)| path.ends_with(EXTENSION));
+    let modules = modules.filter_map(|(path, source)| Some((&**path, &**source.as_ref().ok()?)));
+    let found = iter::once(script).chain(modules).filter_map(|(name, source): (&str, &str)| {
+        let at = source.contains("/*").then(|| Outline::of(source).open_comment).flatten()?;
+        let text = "this comment hides the rest of the file; each /* needs a */, also one within a comment";
+        Some(Finding { mistake: Mistake::new(name, at, text), unknown: None })
+    });
+    found.collect()
+}
 
 fn has_try(ast: &AST) -> bool {
     let mut found = false;
@@ -378,6 +389,8 @@ fn engine(State { resolver, fact_provider, registrar, mistakes, deadline, .. }: 
     engine.register_type_with_name::<Faulty>(FAULTY);
     engine.register_fn("+", |_: &str, it: Faulty| it);
     engine.register_fn("+", |it: Faulty, _: &str| it);
+    engine.register_fn("+", |_: Map, it: Faulty| it);
+    engine.register_fn("+", |it: Faulty, _: Map| it);
     let (to, main) = (mistakes.clone(), registrar.clone());
     engine.register_fn("Exec", move |context: NativeCallContext, argument: Dynamic| {
         let argument = argument.flatten();

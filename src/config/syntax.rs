@@ -2,7 +2,7 @@
 
 use rhai::{EvalAltResult, LexError, ParseErrorType};
 
-use super::recovery::STATEMENTS;
+use super::outline::{STATEMENTS, UNCLOSED, word};
 use super::vocabulary::with_unit;
 
 /// Returns the message for an error of the parser at this line and column of `code`, from 1, if there is a
@@ -23,6 +23,11 @@ pub fn explain(error: &EvalAltResult, code: &str, place: (usize, usize), said: &
             foreign_word(word).map(|instead| format!("there is no `{word}`; {instead}"))
         }
         ParseErrorType::DuplicatedProperty(key) => Some(format!("`{key}` stands twice in this map")),
+        ParseErrorType::MissingToken(token, why) if why == UNCLOSED => {
+            let opening = ["#{", "${"].into_iter().find(|opening| after.starts_with(opening));
+            let opening = opening.or_else(|| after.get(..1)).unwrap_or_default();
+            Some(format!("`{opening}` is never closed; `{token}` is missing"))
+        }
         ParseErrorType::MissingToken(token, why) => {
             if let Some(number) = number_with_unit(before, after) {
                 return Some(number);
@@ -82,11 +87,6 @@ fn opens_block_for_map(before: &str) -> bool {
 /// what the call stands in, or the beginning of the next statement.
 fn ends_call(before: &str, after: &str) -> bool {
     after.starts_with(['}', ']', ';']) || before.trim().is_empty() && STATEMENTS.contains(&word(after))
-}
-
-fn word(text: &str) -> &str {
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
-    &text[..end]
 }
 
 /// What to do about `${HOME}` in backticks.

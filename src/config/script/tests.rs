@@ -187,7 +187,7 @@ fn a_word_of_the_language_as_a_key_is_explained() {
         );
     }
     for (source, expected) in
-        [("let x = #{ 3: 1 };", "to end this object map literal\n"), ("let x = #{ a: 1", "literal")]
+        [("let x = #{ 3: 1 };", "to end this object map literal\n"), ("let x = #{ a: 1", "never closed")]
     {
         let message = failed(source);
         assert!(message.contains(expected) && !message.contains("in quotes"), "{message}");
@@ -227,4 +227,37 @@ fn modules_share_constants_maps_and_whole_registrations() {
 fn a_missing_comma_is_no_word_of_the_language() {
     let message = failed("RegisterWatch(#{ znode: \"/a\", action: Exec(\"x\")\n timeout: 60 });");
     assert!(message.contains("','") && !message.contains("word of the language"), "{message}");
+}
+
+#[test]
+fn each_syntax_error_of_a_module_is_reported_once() {
+    let module = "let x = ;\nfn f() { g( }\nlet y = 5m;\nfn h() { {\n";
+    let message = failed_with("import \"a\" as a;\na::f();", &[("a.rhai", module)]);
+    let places: Vec<&str> =
+        message.lines().filter_map(|line| line.strip_prefix("/etc/twitcher/a.rhai:")).collect();
+    let places: Vec<_> = places.iter().filter_map(|line| line.split_once(": ")).map(|(at, _)| at).collect();
+    assert_eq!(places, ["1:9", "2:13", "3:10", "4:8"], "{message}");
+}
+
+#[test]
+fn at_most_twenty_syntax_errors_are_looked_for() {
+    let message = failed(&"let x = ;\n".repeat(30));
+    assert_eq!(message.matches("/etc/twitcher/git.twc:").count(), 20, "{message}");
+    assert_eq!(message.matches("the rest of this statement is not checked").count(), 19, "{message}");
+    assert!(message.ends_with("the rest of the file is not checked before this is mended"), "{message}");
+}
+
+// What the script does behind the error is unknown, and so is which function is meant.
+#[test]
+fn no_function_is_taken_from_a_script_with_a_syntax_error() {
+    let source = "RegisterWatch(#{ znode: \"/a\", action: |event| 0 });\nlet x = ;\n";
+    let error = Interpreter::new().function(&request(Facts::default(), source, &[]), 0).err();
+    assert!(error.is_some_and(|error| error.starts_with("/etc/twitcher/git.twc:2:9: ")));
+}
+
+#[test]
+fn a_script_with_a_syntax_error_that_does_not_end_has_the_error_all_the_same() {
+    let message = failed("let n = ;\nlet m = 0;\nloop { m += 1 }\n");
+    assert!(message.starts_with("/etc/twitcher/git.twc:1:9: "), "{message}");
+    assert!(!message.contains("2 s"), "{message}");
 }

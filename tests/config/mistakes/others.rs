@@ -217,7 +217,7 @@ const SYNTAX: &[Case] = &[
         "1:22: a map begins with #{, as in RegisterWatch(#{ znode: ..., action: ... })",
     ]),
     ("if true { let a = 1;", &[
-        "1:21: Syntax error: Expecting '}' to terminate this block",
+        "1:9: `{` is never closed; `}` is missing",
     ]),
     ("RegisterWatch(#{ znode = \"/n\" });", &[
         "1:24: Syntax error: Expecting ':' to follow the property 'znode' in this object map literal; a map \

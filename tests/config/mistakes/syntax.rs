@@ -49,7 +49,7 @@ const SYNTAX: &[Case] = &[
          is \\\"",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\") }\nRegisterWatch(#{ znode: \"/m\" });", &[
-        "2:1: the call of `RegisterWatch` lacks its `)`",
+        "1:14: `(` is never closed; `)` is missing",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\") };\n", &[
         "1:53: the call of `RegisterWatch` lacks its `)`",

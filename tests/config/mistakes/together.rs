@@ -102,17 +102,11 @@ let usual = #{ nice: 1, ;
 RegisterWatch(usual + #{ znode: "/h", action: Exec("x") });
 RegisterWatch(#{ znode: "/i", action: Exec("x"), run_mode: QEUE });
 "#;
-    let said = said(config, &[]);
-    let places: Vec<&str> = said
-        .lines()
-        .filter(|line| !line.starts_with(' '))
-        .filter_map(|line| line.split(": ").next())
-        .collect();
     let expected = [
         "a.twc:2:1",
         "a.twc:2:12",
         "a.twc:5:5",
-        "a.twc:7:50",
+        "a.twc:7:14",
         "a.twc:8:41",
         "a.twc:12:1",
         "a.twc:14:5",
@@ -122,7 +116,112 @@ RegisterWatch(#{ znode: "/i", action: Exec("x"), run_mode: QEUE });
         "a.twc:25:60",
         "broken.rhai:1:9",
     ];
+    assert_places(config, &expected);
+}
+
+/// Expects messages at these places, and no others.
+fn assert_places(config: &str, expected: &[&str]) {
+    let said = said(config, &[]);
+    let messages = said.lines().filter(|line| !line.starts_with(' '));
+    let places: Vec<&str> = messages.filter_map(|line| line.split(": ").next()).collect();
     assert_eq!(places, expected, "{said}");
+}
+
+// What looks like a statement in a comment or in a text is none.
+#[test]
+fn comments_and_texts_hide_no_syntax_error_and_make_none_up() {
+    let config = r##"/* The first line
+let a = ;
+/* nested */ RegisterWatch(#{
+*/
+RegisterWatch(#{ znode: "/a", timeout: 5m, action: Exec(`
+for f in *; do
+let "n = 1"
+done
+`) });
+let b = 1 /* one
+let c = ;
+*/ + 1; // let d = ;
+let text = #"
+RegisterWatch(#{ znode = 1 });
+"#;
+RegisterWatch(#{ znode: "/b" /*, */ action: Exec(`echo ${b} # /* `) });
+RegisterWatch(#{ znode: "/c", action: Exec("ls /*"), tiemout: b });
+"##;
+    assert_places(config, &["a.twc:5:41", "a.twc:16:37", "a.twc:17:54"]);
+    let open = "let a = `one;\nRegisterWatch(#{ znode: `/a`, action: Exec(\"x\"), tiemout: 1 });\n\
+                RegisterWatch(#{ znode: \"/b\" action: Exec(`x`) });\n";
+    assert_places(open, &["a.twc:1:9", "a.twc:2:50", "a.twc:3:30"]);
+}
+
+// The next statement is judged for itself.
+#[test]
+fn a_bracket_that_stays_open_is_said_where_it_opens_and_hides_only_its_statement() {
+    let config = r#"fn deploy(event) {
+    if event.text == "" {
+        run("x");
+}
+RegisterWatch(#{
+    znode: "/a",
+    tiemout: 1,
+    action: Fn("deploy"),
+});
+for name in ["a", "b"] {
+RegisterWatch(#{ znode: `/${name}`, action: Exec("x") });
+
+RegisterWatch(#{
+    znode: "/b",
+    action: Exec("x"),
+
+let usual = #{ nice: 1, env: #{ A: "b" };
+RegisterWatch(usual + #{ znode: "/c", action: Exec("x"), run_mode: QEUE });
+RegisterWatch(#{ znode: "/d", action: Exec("x"), nicee: 1 });
+while true {
+let n = 1;
+if n > 1 { break; }
+fn last(event) { frob(event) }
+"#;
+    assert_places(
+        config,
+        &[
+            "a.twc:2:25",
+            "a.twc:7:5",
+            "a.twc:10:24",
+            "a.twc:13:14",
+            "a.twc:17:41",
+            "a.twc:18:68",
+            "a.twc:19:50",
+            "a.twc:20:12",
+            "a.twc:23:18",
+        ],
+    );
+    let said = said(config, &[]);
+    for text in ["2:25: `{` is never closed; `}` is", "13:14: `(` is never closed; `})` is"] {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+}
+
+// A generated file is as long as it needs to be.
+#[test]
+fn a_file_of_fifteen_hundred_statements_shows_all_its_syntax_errors() {
+    let watch = |n: usize| match n {
+        500 => format!("RegisterWatch(#{{ znode: \"/{n}\" action: Exec(\"x\") }});\n"),
+        1000 => format!("RegisterWatch(#{{ znode: \"/{n}\", action: Exec(\"x\") }}\n"),
+        1250 => format!("RegisterWatch(#{{ znode: \"/{n}\", action: Exec(\"x\"), tiemout: 1 }});\n"),
+        _ => format!("RegisterWatch(#{{ znode: \"/{n}\", action: Exec(\"x\") }});\n"),
+    };
+    let config: String = (1..=1500).map(watch).collect();
+    assert_places(&config, &["a.twc:500:32", "a.twc:1000:14", "a.twc:1250:53"]);
+}
+
+// The interpreter takes the rest of the file for a part of the comment, and would say nothing.
+#[test]
+fn a_comment_without_an_end_is_said_where_it_begins() {
+    let config = "RegisterWatch(#{ znode: \"/a\", action: Exec(\"x\") });\n/* of /srv/* */\n\
+                  RegisterWatch(#{ znode: \"/b\", action: Exec(\"x\"), tiemout: 1 });\n";
+    assert_places(config, &["a.twc:2:1"]);
+    let wrong = format!("let a = ;\nlet b = 5m;\n{config}");
+    assert_places(&wrong, &["a.twc:1:9", "a.twc:2:10", "a.twc:4:1"]);
 }
 
 // Several registrations share the code of a function, so a message names the call.
