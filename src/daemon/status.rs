@@ -14,7 +14,8 @@ use super::stores::{StoreHandle, Stores};
 use super::watches::{Entry, LastRun, WatchId, Watches};
 use crate::cache::StoreCache;
 use crate::control::status::{
-    DaemonStatus, DegradedPart, LedgerStatus, PauseStatus, ServiceStatus, StoreStatus, WatchStatus,
+    DaemonStatus, DegradedPart, LedgerStatus, PauseStatus, STORE_AWAY, ServiceStatus, StoreStatus,
+    WatchStatus,
 };
 use crate::control::{RequestError, WATCHES_PER_PAGE};
 use crate::ledger::{RunOutcome, RunRecord};
@@ -203,7 +204,7 @@ impl View<'_> {
         let away = || {
             let reason = self.keepers.disconnected(&spec.member.name.store)?;
             let waits = service.condition() == Condition::Waiting;
-            waits.then(|| format!("the store is not connected: {reason}"))
+            waits.then(|| format!("{STORE_AWAY}: {reason}"))
         };
         ServiceStatus {
             service: spec.id.to_string(),

@@ -18,12 +18,14 @@ pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Dur
     if daemon.state == "starting" {
         found.push("starting: not all configs have been read yet".to_owned());
     }
+    let mut away = Vec::new();
     for store in &daemon.stores {
         // A disconnected store that no watch and no service uses is not a problem.
         let has_members = daemon.services.iter().any(|service| service.store == store.name);
         if store.connected != Some(true) && (store.nodes > 0 || has_members) {
             let detail = store.detail.as_deref().unwrap_or("not tried yet");
             found.push(format!("store {}: not connected: {detail}", store.name));
+            away.push((&store.name, detail));
         }
     }
     if !daemon.ledger.usable {
@@ -34,7 +36,12 @@ pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Dur
     found.extend(daemon.config_errors.iter().map(|error| format!("config: {}", error.first_line())));
     found.extend(daemon.degraded.iter().map(|part| format!("{}: {}", part.part, part.what)));
     found.extend(watches.iter().flat_map(|watch| watch.problems(stuck_after)));
-    found.extend(daemon.services.iter().filter_map(ServiceStatus::problem));
+    // That their store is away is said above.
+    let is_said = |service: &&ServiceStatus| {
+        away.iter().any(|(store, detail)| service.store == **store && service.waits_for_store(detail))
+    };
+    let services = daemon.services.iter().filter(|service| !is_said(service));
+    found.extend(services.filter_map(ServiceStatus::problem));
     found
 }
 
@@ -90,7 +97,7 @@ impl WatchStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DegradedPart, LedgerStatus, RunStatus, StoreStatus};
+    use super::super::{DegradedPart, LedgerStatus, RunStatus, STORE_AWAY, StoreStatus};
     use super::*;
     use crate::text::Timestamp;
 
@@ -175,20 +182,27 @@ mod tests {
         assert_eq!(problems(&degraded, &[watch()], STUCK_AFTER), ["metrics: port 80 is taken"]);
     }
 
-    #[test]
-    fn a_store_that_is_not_connected_is_a_problem() {
-        let store = |connected, detail: Option<&str>| StoreStatus {
+    fn store(connected: Option<bool>) -> StoreStatus {
+        StoreStatus {
             name: "default".into(),
             url: "zk://localhost:2181".into(),
             connected,
             since: None,
-            detail: detail.map(Into::into),
+            detail: None,
             nodes: 1,
             pid: None,
             restarts: 0,
             confinement: None,
             keeper_pid: None,
             keeper_restarts: 0,
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_not_connected_is_a_problem() {
+        let store = |connected, detail: Option<&str>| StoreStatus {
+            detail: detail.map(Into::into),
+            ..store(connected)
         };
         let problems_of = |store, services| {
             problems(&DaemonStatus { stores: vec![store], services, ..daemon() }, &[], STUCK_AFTER)
@@ -201,6 +215,27 @@ mod tests {
         assert_eq!(found(unwatched()), [""; 0]);
         let announces = problems_of(unwatched(), vec![service("waiting", None)]);
         assert_eq!(announces, ["store default: not connected: not tried yet"]);
+    }
+
+    #[test]
+    fn a_store_that_is_away_is_said_once() {
+        let reason = format!("{STORE_AWAY}: refused");
+        let waits = |more| service("waiting", Some(&format!("{reason}{more}")));
+        let problems_of = |connected| {
+            let store = StoreStatus { detail: Some("refused".into()), ..store(connected) };
+            let elsewhere = ServiceStatus { store: "eu".into(), ..waits(" there") };
+            let in_directory = service("waiting", Some("cannot use it: refused"));
+            let forbidden = service("waiting", Some("no permission"));
+            let services = vec![waits(""), elsewhere, forbidden, in_directory];
+            problems(&DaemonStatus { stores: vec![store], services, ..daemon() }, &[], STUCK_AFTER)
+        };
+        let not_announced = |why: &str| format!("web.twc:web: not announced: {why}");
+        let [there, forbidden] = [&*format!("{reason} there"), "no permission"].map(not_announced);
+        let store = "store default: not connected: refused".to_owned();
+        assert_eq!(problems_of(Some(false)), [store, there.clone(), forbidden.clone()]);
+        // The connection of the watches may be there, or not have noticed yet.
+        let here = [&*reason, "cannot use it: refused"].map(not_announced);
+        assert_eq!(problems_of(Some(true)), [here[0].clone(), there, forbidden, here[1].clone()]);
     }
 
     fn service(state: &str, error: Option<&str>) -> ServiceStatus {

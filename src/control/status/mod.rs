@@ -14,5 +14,5 @@ mod watch;
 
 pub use daemon::{ConfigError, DaemonStatus, DegradedPart, LedgerStatus, StoreStatus};
 pub use health::problems;
-pub use service::ServiceStatus;
+pub use service::{STORE_AWAY, ServiceStatus};
 pub use watch::{PauseStatus, RunStatus, WatchStatus};

@@ -38,7 +38,16 @@ pub struct ServiceStatus {
     pub drain: f64,
 }
 
+/// What the error of a service begins with that waits for its store.
+pub const STORE_AWAY: &str = "the store is not connected";
+
 impl ServiceStatus {
+    /// Whether the service is not announced only because its store is away, for the reason `why`.
+    pub fn waits_for_store(&self, why: &str) -> bool {
+        let error = self.error.as_deref().unwrap_or_default();
+        self.state == "waiting" && (error.starts_with(STORE_AWAY) || !why.is_empty() && error.contains(why))
+    }
+
     /// Returns the problem of a service that somebody has to look at.
     pub fn problem(&self) -> Option<String> {
         let error = self.error.as_deref().unwrap_or("no reason is known");
