@@ -82,8 +82,8 @@ impl Root {
         &self.path
     }
 
-    /// Reads a node in the known directory, wherever the store's path leads: when the node was looked for, the
-    /// directory may have been away for a moment, and that says nothing about the node.
+    /// Reads a node in the known directory, wherever the store's path leads: when the node was looked for,
+    /// the directory may have been away for a moment, and that says nothing about the node.
     pub(super) fn read(&self, NodeSubject { path, facet }: &NodeSubject) -> io::Result<Option<Reading>> {
         let directory = open_directory(&self.path)?;
         if self.known != Some(identity_of(&directory.metadata()?)) {
@@ -143,8 +143,8 @@ fn identity_of(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino(), metadata.created().ok())
 }
 
-/// Opens the directory at `path`, if there is one, which this process is to read and no other. Returns it with
-/// what tells it from others: another one can be at `path` in the next moment.
+/// Opens the directory at `path`, if there is one, which this process is to read and no other. Returns it
+/// with what tells it from others: another one can be at `path` in the next moment.
 pub(in crate::store) fn permit(path: &Path) -> (Option<File>, Option<Access>) {
     match open_directory(path) {
         Ok(directory) => {

@@ -32,9 +32,9 @@ const RESOLUTION: [&str; 10] = [
 const DNS_PORT: u16 = 53;
 
 /// Confines the calling thread and those that it will start: it can read what name resolution needs, or the
-/// store's `directory`, and connect to the store's ports. It can execute nothing, and reach no process outside.
-/// It can write nowhere; only a keeper can, into its store's directory. Returns how far that is so, for
-/// people.
+/// store's `directory`, and connect to the store's ports. It can execute nothing, and reach no process
+/// outside. It can write nowhere; only a keeper can, into its store's directory. Returns how far that is so,
+/// for people.
 pub(super) fn enter(settings: &StoreSettings, directory: Option<&File>, task: Task) -> io::Result<String> {
     let landlock = match restrict(settings, directory, task) {
         Ok(RulesetStatus::FullyEnforced) => Ok("by Landlock"),
