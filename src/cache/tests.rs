@@ -307,6 +307,8 @@ fn what_a_disk_gives_back_otherwise_than_it_was_written_is_no_answer_and_costs_n
         "UPDATE nodes SET until = -9223372036854775807 WHERE path = '/n'",
         "UPDATE nodes SET is_there = 0 WHERE path = '/n'",
         "UPDATE nodes SET number = number + 1 WHERE path = '/n'",
+        "UPDATE nodes SET incarnation = incarnation + 1 WHERE path = '/n'",
+        "UPDATE nodes SET revision = revision + 1 WHERE path = '/n'",
         "UPDATE nodes SET data_sum = data_sum + 1 WHERE path = '/n'",
         // Each has what the other one had.
         "UPDATE nodes SET path = '/t' WHERE path = '/n';
@@ -344,13 +346,51 @@ fn what_a_disk_gives_back_otherwise_than_it_was_written_is_no_answer_and_costs_n
 
 #[test]
 fn a_damaged_row_is_replaced_by_what_the_store_says() {
+    for damage in ["number = 9", "data_sum = data_sum + 1", "sum = sum + 1"] {
+        let dir = tempfile::tempdir().unwrap();
+        write_and_alter(dir.path(), &format!("UPDATE nodes SET {damage}"));
+        let fixture = Fixture::open(dir.path(), 64 << 20);
+        fixture.observe("/n", b"x");
+        fixture.close();
+        let fixture = Fixture::open(dir.path(), 64 << 20);
+        assert_eq!(fixture.data("/n").map(|(data, _)| data), Some(b"x".into()), "{damage}");
+        fixture.close();
+    }
+}
+
+// Nobody is told that data was current at a time that nobody recorded.
+#[test]
+fn a_connection_whose_end_is_damaged_is_known_to_have_begun() {
     let dir = tempfile::tempdir().unwrap();
-    write_and_alter(dir.path(), "UPDATE nodes SET number = 9; UPDATE connections SET until = 1");
     let fixture = Fixture::open(dir.path(), 64 << 20);
+    fixture.store.connected();
     fixture.observe("/n", b"x");
     fixture.close();
+    let foreign = rusqlite::Connection::open(dir.path().join("cache.db")).unwrap();
+    assert_eq!(foreign.execute("UPDATE connections SET until = until + 1000000", []), Ok(1));
+    drop(foreign);
     let fixture = Fixture::open(dir.path(), 64 << 20);
-    assert_eq!(fixture.data("/n").map(|(data, _)| data), Some(b"x".into()));
+    let (data, until) = fixture.data("/n").unwrap();
+    assert!(data == b"x" && until.is_some_and(|until| until <= SystemTime::now()), "{until:?}");
+    fixture.close();
+}
+
+#[test]
+fn the_nodes_of_one_store_are_never_those_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::open(dir.path(), 64 << 20);
+    fixture.observe("/n", b"x");
+    fixture.cache.of_store("zk://other:2181").observed(&subject("/n"), &present(b"other"));
+    fixture.close();
+    let foreign = rusqlite::Connection::open(dir.path().join("cache.db")).unwrap();
+    let swap = format!(
+        "UPDATE stores SET url = 'neither' WHERE url = '{URL}';
+        UPDATE stores SET url = '{URL}' WHERE url = 'zk://other:2181'"
+    );
+    foreign.execute_batch(&swap).unwrap();
+    drop(foreign);
+    let fixture = Fixture::open(dir.path(), 64 << 20);
+    assert!(matches!(fixture.ask("/n"), Answer::Unusable(why) if why.contains("node /n in")));
     fixture.close();
 }
 

@@ -270,6 +270,18 @@ fn a_pause_ends_by_itself_and_outlives_the_daemon() {
 }
 
 #[test]
+fn what_this_daemon_was_told_of_a_pause_is_newer_than_the_record() {
+    let pause = |why: &str| Box::new(Pause { why: Some(why.into()), ..Pause::default() });
+    let mut bench = Bench::announced(PACE);
+    bench.step(Input::Paused(pause("told")));
+    // Its file is removed and put back before the member is gone.
+    bench.step(Input::Retired);
+    let snapshot = Snapshot { pause: Some(pause("recorded")), ..Snapshot::default() };
+    bench.step(Input::Loaded { definition: checked(PACE), snapshot });
+    assert_eq!(bench.service.pause(), Some(&*pause("told")));
+}
+
+#[test]
 fn changed_data_is_written_in_place() {
     let mut bench = Bench::announced(PACE);
     let changed = Definition { member: member("a:80", "{\"weight\":1}"), ..checked(PACE) };

@@ -304,6 +304,29 @@ fn a_service_that_has_another_place_in_its_file_keeps_its_member_and_its_pause()
     });
 }
 
+// The daemon may die right after the file was loaded.
+#[test]
+fn a_name_that_is_vacant_keeps_nothing_of_the_service_that_had_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    block_on(async {
+        let mut bench = Bench::new(directory.path());
+        bench.load(vec![named("1", "a")]);
+        let id = bench.services.id(&key("1")).expect("a service");
+        bench.services.step(id, Input::Paused(Box::default()));
+        bench.performer().perform_all();
+        bench.performer().save();
+        bench.load(vec![named("2", "a")]);
+        assert_eq!((bench.services.id(&key("1")), bench.services.id(&key("2"))), (None, Some(id)));
+        bench.persist.ledger_mut().commit();
+    });
+    block_on(async {
+        let mut bench = Bench::new(directory.path());
+        bench.load(vec![named("1", "z"), named("2", "a")]);
+        assert_eq!(bench.orders(), ["+/s/z "]);
+        assert_eq!(["1", "2"].map(|name| bench.condition(name)), [Condition::Waiting, Condition::Drained]);
+    });
+}
+
 #[test]
 fn a_pause_outlives_the_daemon_and_the_removal_of_the_file() {
     let directory = tempfile::tempdir().expect("a directory");
