@@ -67,12 +67,12 @@ fn a_store_that_is_away_for_three_session_timeouts_gets_the_member_back(store: S
     // No watch uses the store. That it is away is said once: of the service, if another connection than the
     // keeper's has not noticed yet.
     let check = sandbox.operator(["status", "--check"]).finish();
-    let said = check.text();
-    assert_eq!(check.code, Some(1), "{said}");
-    let problems: Vec<&str> = said.lines().filter(|line| line.contains("not connected: ")).collect();
+    let printed = check.text();
+    assert_eq!(check.code, Some(1), "{printed}");
+    let problems: Vec<&str> = printed.lines().filter(|line| line.contains("not connected: ")).collect();
     let expected =
         ["store default: not connected: ", "web.twc-1: not announced: the store is not connected: "];
-    assert!(matches!(&*problems, [one] if expected.iter().any(|it| one.starts_with(it))), "{said}");
+    assert!(matches!(&*problems, [one] if expected.iter().any(|it| one.starts_with(it))), "{printed}");
     wait_for_absence(sandbox);
     wait_for("three session timeouts", || (began.elapsed() > Duration::from_secs(6)).then_some(()));
     assert_eq!(look_at(sandbox, "web.twc-1")["check"], json!("passed"), "the checks go on");
