@@ -184,8 +184,8 @@ impl Shared {
         self.has_news.load(Ordering::Relaxed)
     }
 
-    /// Tells the thread if there is something to write. It takes the processor for a moment, so the loop calls
-    /// this after it has started actions.
+    /// Tells the thread if there is something to write. It takes the processor for a moment, so the loop
+    /// calls this after it has started actions.
     pub fn wake(&self) {
         if self.has_news.swap(false, Ordering::Relaxed) {
             self.woken.notify_one();

@@ -288,7 +288,8 @@ mod tests {
     fn an_integer_of_cbor_stays_one_wherever_it_is() {
         let (below, lowest) = (i128::from(i64::MIN) - 1, -1 << 64);
         let text = format!(
-            "{{\"-9223372036854775809\":[1,-2.5,\"[{below}\\\",{lowest}\",{below},true,1e3,{{\"e\":{lowest}}}],\"\":{below}}}"
+            "{{\"-9223372036854775809\":[1,-2.5,\"[{below}\\\",{lowest}\",\
+             {below},true,1e3,{{\"e\":{lowest}}}],\"\":{below}}}"
         );
         let (int, string) = (Value::Int, |text: &str| Value::Text(text.to_owned()));
         let list = vec![

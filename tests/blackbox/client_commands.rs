@@ -227,3 +227,29 @@ fn a_directory_store_that_goes_and_comes_back_loses_nothing() {
     journal.wait_for(&["one", "two"]);
     assert!(daemon.is_running());
 }
+
+// What `get` prints is what `set` takes, up to the ends of CBOR's integers and beyond them.
+#[test]
+fn numbers_come_back_from_their_plain_form_as_they_were() {
+    let sandbox = Sandbox::directory();
+    let numbers: [(&[u8], &str); 9] = [
+        (b"\x1b\x7f\xff\xff\xff\xff\xff\xff\xff", "9223372036854775807"),
+        (b"\x1b\x80\0\0\0\0\0\0\0", "9223372036854775808"),
+        (b"\x1b\xff\xff\xff\xff\xff\xff\xff\xff", "18446744073709551615"),
+        (b"\x3b\x7f\xff\xff\xff\xff\xff\xff\xff", "-9223372036854775808"),
+        (b"\x3b\x80\0\0\0\0\0\0\0", "-9223372036854775809"),
+        (b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff", "-18446744073709551616"),
+        (b"\xc2\x49\x01\0\0\0\0\0\0\0\0", r#"{"$tag":[2,{"$bytes":"AQAAAAAAAAAA"}]}"#),
+        (b"\xc3\x49\x01\0\0\0\0\0\0\0\0", r#"{"$tag":[3,{"$bytes":"AQAAAAAAAAAA"}]}"#),
+        (b"\xfb\x40\x3f\x3e\xca\x06\xfa\xea\x82", "31.245270191439438"),
+    ];
+    let all: Vec<u8> = numbers.iter().fold(vec![0x80 + 9], |all, (bytes, _)| [&all, *bytes].concat());
+    sandbox.nodes.set("/n", &all);
+    let plain = sandbox.client(["get", "--decode", "cbor", "/n"]).finish().expect(0).text();
+    assert_eq!(plain, format!("[{}]\n", numbers.map(|(_, text)| text).join(",")));
+    sandbox.client(["set", "--encode", "cbor", "/m", &plain]).finish().expect(0);
+    assert_eq!(sandbox.nodes.get("/m"), Some(all));
+    let refused = sandbox.client(["set", "--encode", "cbor", "/m", "[-18446744073709551617]"]).finish();
+    let said = "line 1, column 2: this integer is not from -2^64 to 2^64-1; write a float (1e30), or a tag 2";
+    refused.expect(1).expect_said(&[said]);
+}
