@@ -161,9 +161,7 @@ impl Directory {
                     None => return Ok(None),
                 },
                 () = self.way.changed() => self.way.look(),
-                () = sleep_until(next_look) => {
-                    self.way.look();
-                }
+                () = sleep_until(next_look) => self.way.look(),
             }
         }
     }
@@ -173,9 +171,8 @@ impl Directory {
         let what = format!("directory {}", self.root.path().display());
         events.send(StoreEvent::Connected { what, identity: self.identity.clone() }).await?;
         self.read_anew();
-        let now = Instant::now();
         for subject in self.nodes.keys().cloned().collect::<Vec<_>>() {
-            self.alter(&subject, |node| node.force(now));
+            self.alter(&subject, |node| node.force(Instant::now()));
         }
         Ok(())
     }
@@ -196,9 +193,13 @@ impl Directory {
                 _ = self.watches.ready() => self.process_hints(),
                 () = self.way.changed() => {
                     self.way.look();
+                    self.is_root_doubted = true;
+                    // While it is away, the watches on its old nodes tell which are removed.
+                    if !self.is_root_there() {
+                        return Ok(true);
+                    }
                     // What was found meanwhile may be of another directory, or of none.
                     self.read_anew();
-                    self.is_root_doubted = true;
                 }
                 () = sleep_until(read_at) => {}
                 () = sleep_until(self.rescan_at) => self.rescan(),
@@ -297,9 +298,7 @@ impl Directory {
         if let Some(due) = before {
             self.schedule.remove(&(due, subject.clone()));
         }
-        if let Some(due) = after {
-            self.schedule.insert((due, subject.clone()));
-        }
+        self.schedule.extend(after.map(|due| (due, subject.clone())));
     }
 
     fn due(&self) -> Option<NodeSubject> {

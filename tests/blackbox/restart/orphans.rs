@@ -160,7 +160,7 @@ fn an_action_whose_config_is_gone_or_broken_is_timed_out_and_waited_for() {
     let text = fs::read_to_string(sandbox.configs().join("app.twc")).expect("the config");
     sandbox.config("app.twc", "RegisterWatch(");
     let daemon = sandbox.daemon().arg("--debug").start();
-    daemon.wait_for_log(&["app.twc", "Syntax error"]);
+    daemon.wait_for_log(&["app.twc", "`(` is never closed"]);
     sandbox.config("app.twc", &text);
     daemon.wait_for_log(&["app.twc", "loaded", "1 added"]);
     it.wait_until_settled(&daemon);
