@@ -89,9 +89,10 @@ impl Root {
         if self.known != Some(identity_of(&directory.metadata()?)) {
             return Err(io::Error::other("it is looked for in another directory than before; trying again"));
         }
-        let place = file::locate(&inside::descriptor(&directory), path)
+        let here = inside::descriptor(&directory);
+        let place = file::locate(&here, path)
             .map_err(|hidden| io::Error::other(format!("{hidden:?} starts with a dot")))?;
-        file::read(&self.path, &place, *facet)
+        file::read(&here, &place, *facet)
     }
 
     /// Looks at the directory. `had_nodes` tells whether any node was there at last.
