@@ -179,8 +179,17 @@ fn members_of_many_daemons_outlive_the_leader(store: Store) {
         daemons * each,
         died.elapsed()
     );
-    // What still hangs on a session of before expires.
-    throughout(Duration::from_secs(10), || assert_eq!(listed(&others), daemons * each));
+    // What still hangs on a session of before expires. Of very many daemons, some need longer than a session
+    // lasts to find another server, and have their members back then.
+    let (may_expire, mut complete_since) = (load(false, true), Instant::now());
+    wait_until("all members to stay", || {
+        let count = listed(&others);
+        if count != daemons * each {
+            assert!(may_expire, "{count} members");
+            complete_since = Instant::now();
+        }
+        complete_since.elapsed() > Duration::from_secs(10)
+    });
     for daemon in &mut running {
         assert_eq!((said(daemon, "withdrew"), said(daemon, "cannot announce")), (0, 0));
         assert_eq!(daemon.stop(), Some(0));
