@@ -42,6 +42,13 @@ pub(super) fn locate<'a>(root: &Path, path: &'a NodePath) -> Result<PathBuf, &'a
     Ok(file)
 }
 
+/// [`locate`], for a node whose file is read.
+pub(super) fn place(root: &Path, path: &NodePath) -> io::Result<PathBuf> {
+    locate(root, path).map_err(|hidden| {
+        io::Error::other(format!("{hidden:?} starts with a dot and names no node; rename it"))
+    })
+}
+
 /// What tells two states of a file apart without reading it. The ctime is no part of it, because a chmod is
 /// no change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -193,13 +193,12 @@ impl Directory {
                 _ = self.watches.ready() => self.process_hints(),
                 () = self.way.changed() => {
                     self.way.look();
-                    self.is_root_doubted = true;
-                    // While it is away, the watches on its old nodes tell which are removed.
-                    if !self.is_root_there() {
-                        return Ok(true);
+                    match self.look_at_root() {
+                        // What was found meanwhile may be of another directory, or of none.
+                        Look::Same | Look::Another => self.read_anew(),
+                        // The watches on its old nodes tell which are removed while it is away.
+                        Look::Away(_) | Look::BeyondReach => return Ok(true),
                     }
-                    // What was found meanwhile may be of another directory, or of none.
-                    self.read_anew();
                 }
                 () = sleep_until(read_at) => {}
                 () = sleep_until(self.rescan_at) => self.rescan(),
@@ -339,9 +338,7 @@ impl Directory {
     }
 
     fn look_for(&mut self, subject: &NodeSubject) -> io::Result<Option<Reading>> {
-        let file = file::locate(self.root.path(), &subject.path).map_err(|hidden| {
-            io::Error::other(format!("{hidden:?} starts with a dot and names no node; rename it"))
-        })?;
+        let file = file::place(self.root.path(), &subject.path)?;
         self.arm(subject, false);
         if subject.facet == NodeFacet::Data {
             let result = self.watches.arm_target(subject.path.as_str(), &file);

@@ -13,7 +13,7 @@ const MAX_LINKS: usize = 40;
 /// Returns an error if `path` leads out of the store at `root`.
 pub(super) fn stay_inside(root: &Path, path: &Path) -> io::Result<()> {
     let target = fs::canonicalize(path)?;
-    if target.starts_with(fs::canonicalize(root)?) { Ok(()) } else { Err(leads_out(&target)) }
+    is_inside(&fs::canonicalize(root)?, &target)
 }
 
 /// Returns an error if an opened file is out of the store at `root`. After opening, nobody can put another
@@ -22,13 +22,17 @@ pub(super) fn opened_inside(root: &Path, file: &File) -> io::Result<()> {
     let target = fs::read_link(descriptor(file)).map_err(without_proc)?;
     // That the store is away for a moment must not be taken for the absence of the node either.
     let away = |error| io::Error::other(format!("cannot look where the store is ({error}); trying again"));
-    let root = fs::canonicalize(root).map_err(away)?;
-    if target.starts_with(root) { Ok(()) } else { Err(leads_out(&target)) }
+    is_inside(&fs::canonicalize(root).map_err(away)?, &target)
 }
 
 /// Words the error of a look into /proc, which must not be taken for the absence of the node.
 pub(super) fn without_proc(error: io::Error) -> io::Error {
     io::Error::other(format!("cannot look where it is in /proc/self/fd ({error}); mount /proc"))
+}
+
+/// Both paths are without links.
+fn is_inside(root: &Path, target: &Path) -> io::Result<()> {
+    if target.starts_with(root) { Ok(()) } else { Err(leads_out(target)) }
 }
 
 fn leads_out(target: &Path) -> io::Error {

@@ -90,9 +90,7 @@ impl Root {
             return Err(io::Error::other("it is looked for in another directory than before; trying again"));
         }
         let here = inside::descriptor(&directory);
-        let place = file::locate(&here, path)
-            .map_err(|hidden| io::Error::other(format!("{hidden:?} starts with a dot")))?;
-        file::read(&here, &place, *facet)
+        file::read(&here, &file::place(&here, path)?, *facet)
     }
 
     /// Looks at the directory. `had_nodes` tells whether any node was there at last.

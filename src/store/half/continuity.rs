@@ -203,15 +203,20 @@ mod tests {
         changes.map(|change| (change.path.to_string(), change.event)).collect()
     }
 
+    /// Returns what takes reports of a tree, each perhaps the first one of another half.
+    fn reports(durable: bool) -> impl FnMut(bool, &[Node]) -> Arc<Tree> {
+        let mut continuity = TreeContinuity::default();
+        move |restart, nodes| {
+            continuity.is_begun &= !restart;
+            continuity.continued(tree(nodes), durable)
+        }
+    }
+
     #[test]
     fn the_nodes_of_a_tree_are_the_same_to_the_next_half() {
         use NodeEvent::{Changed, Created, Deleted};
         for durable in [false, true] {
-            let mut continuity = TreeContinuity::default();
-            let mut report = |restart: bool, nodes: &[Node]| {
-                continuity.is_begun &= !restart;
-                continuity.continued(tree(nodes), durable)
-            };
+            let mut report = reports(durable);
             let event = |path: &str, event| (path.to_owned(), event);
             let first = report(false, &[("/t", 1, 5, 1), ("/t/a", 2, 5, 1), ("/t/b", 3, 5, 1)]);
             let second = report(false, &[("/t", 1, 5, 1), ("/t/a", 4, 6, 1), ("/t/b", 3, 5, 1)]);
@@ -236,11 +241,7 @@ mod tests {
     fn a_node_above_one_that_stayed_was_never_gone() {
         use NodeEvent::{Changed, Created};
         for restart in [false, true] {
-            let mut continuity = TreeContinuity::default();
-            let mut report = |restart: bool, nodes: &[Node]| {
-                continuity.is_begun &= !restart;
-                continuity.continued(tree(nodes), true)
-            };
+            let mut report = reports(true);
             let event = |path: &str, event| (path.to_owned(), event);
             let first = report(
                 false,

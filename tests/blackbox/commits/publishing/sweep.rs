@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use twitcher::commits::encode;
 
 use super::{Diary, NEVER, commit, node};
-use crate::harness::liar::{bytes, read_message, reply};
+use crate::harness::liar::{message, read_message, reply};
 use crate::harness::{Nodes, Sandbox, Store, load, on_every_server, on_every_store};
 
 /// The operation by which ZooKeeper 3.6 and newer read many nodes at once.
@@ -128,7 +128,7 @@ fn forward(mut client: TcpStream, mut server: TcpStream, refused: &AtomicUsize) 
             let _ = client.write_all(&reply(number(0), -6, &[]));
             break;
         }
-        if server.write_all(&bytes(&request)).is_err() {
+        if server.write_all(&message(&request)).is_err() {
             break;
         }
     }
